@@ -1,0 +1,1 @@
+"""Is it biology, the scanner, or chance?"""

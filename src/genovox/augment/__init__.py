@@ -1,0 +1,1 @@
+"""Random transforms of training batches: tensors in, tensors out."""

@@ -1,0 +1,1 @@
+"""From images and labels to an auditable cohort: manifest, labels, eligibility, folds."""

@@ -1,0 +1,110 @@
+"""What the images themselves say of the scan, read once and remembered by content."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from genovox.core.errors import ImageError
+from genovox.core.volume import Array, Volume, read_volume
+
+SAME_GRID_MM = 1e-2
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Facts of one case's images.
+
+    Attributes:
+        scan: Scan metadata (``scan_matrix``, ``scan_spacing_mm``, …) as text.
+        fingerprint: Hash of the first phase's voxels in RAS order: equal for equal voxels, whatever the file's
+            compression or axis order.
+    """
+
+    scan: dict[str, str]
+    fingerprint: str
+
+
+def read_phases(paths: list[Path]) -> Volume:
+    """Read a case's phases onto the array's first axis.
+
+    Args:
+        paths: One file (3D, or 4D with phases last) or one 3D file a phase, in phase order.
+
+    Raises:
+        ImageError: If a file is unreadable or the phases do not share one grid.
+    """
+    volumes = [read_volume(path) for path in paths]
+    first = volumes[0]
+    if len(volumes) == 1:
+        return first
+    for number, (path, volume) in enumerate(zip(paths, volumes, strict=True), start=1):
+        if len(volume.array) != 1:
+            raise ImageError(f"{path.name} holds {len(volume.array)} phases; give one file a phase, or one 4D file")
+        if volume.array.shape != first.array.shape:
+            raise ImageError(
+                f"phases must share one grid, phase {number} ({path.name}) is {_matrix(volume)} and phase 1 is "
+                f"{_matrix(first)}; resample them onto one grid"
+            )
+        if not np.allclose(volume.affine, first.affine, atol=SAME_GRID_MM):
+            raise ImageError(
+                f"phases must share one grid, phase {number} ({path.name}) lies elsewhere than phase 1; "
+                "resample them onto one grid"
+            )
+    return Volume(np.concatenate([volume.array for volume in volumes]), first.affine)
+
+
+def inspect_images(paths: list[Path]) -> Inspection:
+    """Read a case's images whole and describe the scan.
+
+    Raises:
+        ImageError: If they are unreadable, not on one grid, or hold one value only.
+    """
+    volume = read_phases(paths)
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if low == high:
+        raise ImageError(f"{paths[0].name} holds the value {low:g} only; convert the image again from its source")
+    eight_bit = low >= 0 and high <= 255 and bool((volume.array == np.floor(volume.array)).all())
+    scan = {
+        "scan_format": "nifti" if ".nii" in paths[0].name.lower() else "nrrd",
+        "scan_stored_type": _stored_type(paths[0]),
+        "scan_eight_bit_range": "yes" if eight_bit else "no",
+        "scan_phases": str(len(volume.array)),
+        "scan_matrix": _matrix(volume),
+        "scan_spacing_mm": "x".join(f"{spacing:.3f}" for spacing in volume.spacing_mm),
+        "scan_orientation": volume.orientation,
+    }
+    return Inspection(scan, _fingerprint(volume))
+
+
+def to_ras(array: Array, affine: np.ndarray) -> Array:
+    """View of (…, z, y, x) voxels with x, y and z running to right, anterior and superior, as near as can be."""
+    orientation = nibabel.io_orientation(affine)
+    spatial = np.moveaxis(array, (-1, -2, -3), (0, 1, 2))
+    canonical = nibabel.apply_orientation(spatial, orientation)
+    return np.moveaxis(canonical, (0, 1, 2), (-1, -2, -3))
+
+
+def _fingerprint(volume: Volume) -> str:
+    voxels = np.ascontiguousarray(to_ras(volume.array[0], volume.affine))
+    digest = hashlib.blake2b(repr(voxels.shape).encode(), digest_size=16)
+    digest.update(voxels.data)
+    return digest.hexdigest()
+
+
+def _matrix(volume: Volume) -> str:
+    return "x".join(str(size) for size in volume.array.shape[:0:-1])
+
+
+def _stored_type(path: Path) -> str:
+    if ".nii" in path.name.lower():
+        return str(nibabel.load(path).get_data_dtype())  # type: ignore[attr-defined]
+    with path.open("rb") as file:
+        for line in file:
+            if line.startswith(b"type:"):
+                return line.split(b":", 1)[1].strip().decode(errors="replace")
+            if not line.strip():
+                break
+    return "unknown"

@@ -1,0 +1,111 @@
+"""The manifest: one row a case, with its images in phase order and whatever is known of the scan."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from genovox.core.artifacts import read_table
+from genovox.core.case import SCAN_PREFIX, Case
+from genovox.core.errors import TableError
+
+REQUIRED = ("case_id", "patient_id", "image")
+OPTIONAL = ("laterality", "site", "family_id", "part", "mask", "point", "box", "phase_times_s")
+NOT_YET_USED = ("mask", "point", "box")
+PARTS = ("train", "val", "test")
+_LATERALITY = {"l": "left", "r": "right", "b": "bilateral", "": ""} | {n: n for n in ("left", "right", "bilateral")}
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+
+def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
+    """Read a manifest.
+
+    Args:
+        path: CSV with ``case_id, patient_id, image`` and optionally ``laterality, site, family_id, part, mask, point,
+            box, phase_times_s``; ``image`` holds one path or several joined by ``;`` in phase order, relative to the
+            study. Every other column is scan metadata and becomes ``scan_<column>``.
+        part_column: The column that fixes train, val and test, or empty.
+
+    Returns:
+        The cases in the table's order, without labels.
+
+    Raises:
+        TableError: For a missing column, no rows, a repeated or unsafe ``case_id``, an empty cell that must not be
+            empty, or a value that is not allowed; the message names the row as a spreadsheet counts it.
+    """
+    if path.is_dir():
+        raise TableError(
+            f"cohort.images must be a manifest (a CSV table), {path} is a folder; "
+            f"make a manifest of its NIfTI or NRRD files with: genovox init {path} --labels labels.csv"
+        )
+    table = read_table(path, required=REQUIRED)
+    if table.empty:
+        raise TableError(f"{path.name} must hold at least one case, got no rows; add one row a case")
+    if part_column and part_column not in table.columns:
+        raise TableError(
+            f"{path.name} has no column {part_column!r}, which cohort.splits.part_column names; "
+            f"columns: {', '.join(table.columns)}"
+        )
+    _check_ids(table, path.name)
+    known = {*REQUIRED, *OPTIONAL, part_column}
+    scan_columns = [column for column in table.columns if column not in known]
+    return [
+        _read_row(row, f"{path.name} row {number}", part_column, scan_columns)
+        for number, row in enumerate(table.to_dict("records"), start=2)
+    ]
+
+
+def unused_columns(path: Path) -> list[str]:
+    """Columns of the manifest that are valid but have no effect in this version."""
+    return [name for name in NOT_YET_USED if name in read_table(path).columns]
+
+
+def _check_ids(table: pd.DataFrame, name: str) -> None:
+    for column in REQUIRED:
+        empty = table.index[table[column] == ""]
+        if len(empty):
+            raise TableError(f"{name} row {empty[0] + 2}: {column} must not be empty; fill it in or delete the row")
+    repeated = table["case_id"][table["case_id"].duplicated()]
+    if len(repeated):
+        rows = ", ".join(str(index + 2) for index in table.index[table["case_id"] == repeated.iloc[0]])
+        raise TableError(
+            f"{name}: case_id must be unique, {repeated.iloc[0]!r} stands in rows {rows}; "
+            "give each case an id of its own (several phases of one case go into one row, joined by ;)"
+        )
+    for index, case_id in table["case_id"].items():
+        if not _SAFE_ID.fullmatch(case_id):
+            raise TableError(
+                f"{name} row {int(str(index)) + 2}: case_id names files, so it takes up to 120 letters, digits, "
+                f"dots, dashes and underscores, got {case_id!r}; rename it"
+            )
+
+
+def _read_row(row: dict[str, str], place: str, part_column: str, scan_columns: list[str]) -> Case:
+    laterality = row.get("laterality", "").lower()
+    if laterality not in _LATERALITY:
+        raise TableError(f"{place}: laterality must be left, right, bilateral or empty, got {laterality!r}; correct it")
+    part = row.get(part_column, "").lower() if part_column else ""
+    if part_column and part not in PARTS:
+        raise TableError(f"{place}: {part_column} must be train, val or test, got {part!r}; correct it")
+    images = tuple(image.strip() for image in row["image"].split(";") if image.strip())
+    times = _read_times(row.get("phase_times_s", ""), place)
+    if times and len(images) > 1 and len(times) != len(images):
+        raise TableError(f"{place}: {len(images)} phases but {len(times)} phase_times_s; give one time a phase")
+    return Case(
+        case_id=row["case_id"],
+        patient_id=row["patient_id"],
+        images=images,
+        family_id=row.get("family_id", ""),
+        site=row.get("site", ""),
+        laterality=_LATERALITY[laterality],
+        part=part,
+        phase_times_s=times,
+        scan={SCAN_PREFIX + column.removeprefix(SCAN_PREFIX): row[column] for column in scan_columns},
+    )
+
+
+def _read_times(text: str, place: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(time) for time in text.split(";") if time.strip())
+    except ValueError:
+        raise TableError(f"{place}: phase_times_s must be seconds joined by ;, got {text!r}; correct it") from None

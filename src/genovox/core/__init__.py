@@ -1,0 +1,1 @@
+"""What every stage shares: volumes, cases, the study, artifacts, errors, tasks and the log."""

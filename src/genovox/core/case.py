@@ -1,0 +1,97 @@
+"""A case: one scored unit (a breast, an exam, a lesion or a manifest row) of one patient."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from genovox.core.artifacts import read_table
+
+SCAN_PREFIX = "scan_"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of ``cohort/cases.csv``.
+
+    Attributes:
+        case_id: Unique in the study.
+        patient_id: Pseudonym of the patient.
+        images: Paths in phase order, relative to the study's folder.
+        label: 1 carrier, 0 non-carrier, None unknown.
+        family_id: Family, or empty.
+        site: Hospital, or empty.
+        laterality: ``left``, ``right``, ``bilateral`` or empty.
+        part: ``train``, ``val``, ``test`` or empty.
+        phase_times_s: Acquisition time of each phase in seconds, or empty.
+        scan: Scan metadata by name, each name starting with ``scan_``.
+    """
+
+    case_id: str
+    patient_id: str
+    images: tuple[str, ...]
+    label: int | None = None
+    family_id: str = ""
+    site: str = ""
+    laterality: str = ""
+    part: str = ""
+    phase_times_s: tuple[float, ...] = ()
+    scan: dict[str, str] = field(default_factory=dict)
+
+    def image_paths(self, root: Path) -> list[Path]:
+        """The images as paths, given the study's folder."""
+        return [root / image for image in self.images]
+
+
+def cases_table(cases: list[Case]) -> pd.DataFrame:
+    """Cases as ``cases.csv`` holds them; every scan column of any case is a column."""
+    scan_names = sorted({name for case in cases for name in case.scan})
+    columns = [
+        "case_id",
+        "patient_id",
+        "family_id",
+        "site",
+        "laterality",
+        "part",
+        "label",
+        "images",
+        "phase_times_s",
+    ]
+    rows = [
+        {
+            "case_id": case.case_id,
+            "patient_id": case.patient_id,
+            "family_id": case.family_id,
+            "site": case.site,
+            "laterality": case.laterality,
+            "part": case.part,
+            "label": "" if case.label is None else str(case.label),
+            "images": ";".join(case.images),
+            "phase_times_s": json.dumps(case.phase_times_s)[1:-1].replace(", ", ";"),
+        }
+        | {name: case.scan.get(name, "") for name in scan_names}
+        for case in cases
+    ]
+    return pd.DataFrame(rows, columns=columns + scan_names)
+
+
+def read_cases(path: Path) -> list[Case]:
+    """Read ``cases.csv``."""
+    table = read_table(path, required=("case_id", "patient_id", "label", "images"))
+    scan_names = [name for name in table.columns if name.startswith(SCAN_PREFIX)]
+    return [
+        Case(
+            case_id=row["case_id"],
+            patient_id=row["patient_id"],
+            family_id=row["family_id"],
+            site=row["site"],
+            laterality=row["laterality"],
+            part=row["part"],
+            label=int(row["label"]) if row["label"] else None,
+            images=tuple(row["images"].split(";")),
+            phase_times_s=tuple(float(time) for time in row["phase_times_s"].split(";") if time),
+            scan={name: row[name] for name in scan_names},
+        )
+        for row in table.to_dict("records")
+    ]

@@ -1,0 +1,48 @@
+"""One log for people (the terminal) and one for later (``run.log``)."""
+
+import logging
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+LOGGER_NAME = "genovox"
+console = Console(stderr=True)
+
+
+def start_log(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Show messages on standard error: warnings only if ``quiet``, details too if ``verbose``."""
+    logger = logging.getLogger(LOGGER_NAME)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    screen: logging.Handler
+    if console.is_terminal:
+        screen = RichHandler(console=console, show_path=False, show_time=False, show_level=False, markup=False)
+    else:
+        screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(_LevelPrefix())
+    screen.setLevel(level)
+    logger.addHandler(screen)
+
+
+def log_to_run(folder: Path) -> None:
+    """Append everything, details included, to ``run.log`` in the run's folder."""
+    path = folder / "run.log"
+    logger = logging.getLogger(LOGGER_NAME)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename) == path.absolute():
+            return
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logger.addHandler(file)
+
+
+class _LevelPrefix(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        message = super().format(record)
+        return f"warning: {message}" if record.levelno == logging.WARNING else message

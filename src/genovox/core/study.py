@@ -1,0 +1,243 @@
+"""The study file: everything a study declares before it is run."""
+
+import difflib
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genovox.core.artifacts import read_json, write_json
+from genovox.core.errors import StudyError
+from genovox.core.planned import refuse_planned
+
+SCHEMA = 1
+NATIVE = "native"
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class StudyTable(_Table):
+    """``[study]``: what the study is called and the seed of everything random."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    name: str = Field(default="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=7, ge=0)
+
+
+class SplitsTable(_Table):
+    """``[cohort.splits]``: repeated stratified folds that never split a group."""
+
+    folds: int = Field(default=5, ge=2)
+    repeats: PositiveInt = 1
+    group_by: tuple[Literal["patient_id", "family_id"], ...] = ("patient_id", "family_id")
+    stratify_by: tuple[Literal["label", "site"], ...] = ("label", "site")
+    part_column: str = ""
+
+
+class CohortTable(_Table):
+    """``[cohort]``: where images and labels come from and who is in."""
+
+    images: str
+    labels: str = ""
+    tests: tuple[str, ...] = ()
+    classifications: str = ""
+    genes: tuple[str, ...] = ("BRCA1", "BRCA2")
+    vus: Literal["exclude", "negative"] = "exclude"
+    other_genes: Literal["exclude", "negative"] = "exclude"
+    unit: Literal["breast", "exam", "lesion", "volume"] = "volume"
+    breasts: Literal["affected", "both", "contralateral"] = "affected"
+    clinical: str = ""
+    phases: str = ""
+    marks: str = ""
+    splits: SplitsTable = SplitsTable()
+
+
+class PreprocessTable(_Table):
+    """``[preprocess]``: from scan to network input; spacing and shape are x, y, z."""
+
+    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | Literal["native"] = (2.0, 2.0, 2.0)
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (96, 96, 96)
+    bias: Literal["n4", "none"] = "none"
+    foreground: Literal["breast", "body", "brain", "none"] = "body"
+    motion: Literal["none", "rigid", "bspline"] = "none"
+    normalise: Literal["joint-z", "percentile", "nyul", "pre", "uint8", "none"] = "joint-z"
+    channels: tuple[str, ...] = Field(default=("pre",), min_length=1)
+
+
+class AugmentTable(_Table):
+    """``[augment]``: random transforms of training batches."""
+
+    preset: Literal["breast-dce", "isotropic", "none"] = "breast-dce"
+
+
+class TrainTable(_Table):
+    """``[train]``: the networks, in the order they are declared; the first is the study's primary model."""
+
+    models: tuple[str, ...] = Field(default=("light",), min_length=1)
+    epochs: PositiveInt = 40
+    batch_size: int = Field(default=16, ge=2)
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: float = Field(default=1e-2, ge=0)
+    warmup_epochs: int = Field(default=2, ge=0)
+    patience: PositiveInt = 10
+
+
+class EvaluateTable(_Table):
+    """``[evaluate]``: how the intervals are made."""
+
+    resamples: int = Field(default=2000, ge=200)
+
+
+class AuditTable(_Table):
+    """``[audit]``: what would be useful, fixed before the study."""
+
+    minimum_auc: float = Field(default=0.60, gt=0.5, lt=1.0)
+    permutations: int = Field(default=2000, ge=200)
+
+
+class ExplainTable(_Table):
+    """``[explain]``: how many cases a group (right, wrong, borderline) to look at."""
+
+    cases_per_group: PositiveInt = 2
+
+
+class ReportTable(_Table):
+    """``[report]``: what the page shows."""
+
+    qc_pictures: int = Field(default=24, ge=0)
+
+
+class Study(_Table):
+    """A whole study file.
+
+    Attributes:
+        root: The folder every path of the file is relative to.
+    """
+
+    study: StudyTable = StudyTable()
+    cohort: CohortTable
+    preprocess: PreprocessTable = PreprocessTable()
+    augment: AugmentTable = AugmentTable()
+    train: TrainTable = TrainTable()
+    evaluate: EvaluateTable = EvaluateTable()
+    audit: AuditTable = AuditTable()
+    explain: ExplainTable = ExplainTable()
+    report: ReportTable = ReportTable()
+    root: Path = Field(default=Path(), exclude=True)
+
+    @property
+    def seed(self) -> int:
+        """The seed everything random derives from."""
+        return self.study.seed
+
+    @classmethod
+    def load(cls, path: Path, assignments: tuple[str, ...] = ()) -> Self:
+        """Read a study file.
+
+        Args:
+            path: ``study.toml``.
+            assignments: Values that replace the file's, such as ``train.epochs=3``.
+
+        Raises:
+            StudyError: For a file that is missing, no TOML, of a newer schema, or breaks a rule; every problem is
+                one line of the message.
+        """
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise StudyError(
+                f"no such study file: {path}; make one with: genovox init IMAGES --labels labels.csv"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise StudyError(f"{path} is not valid TOML: {error}") from None
+        for assignment in assignments:
+            _assign(content, assignment)
+        return cls._build(content, path.name, path.parent)
+
+    @classmethod
+    def load_snapshot(cls, run: Path, assignments: tuple[str, ...] = ()) -> Self:
+        """Read the study as a run folder keeps it.
+
+        Raises:
+            StudyError: If the folder is no run.
+        """
+        path = run / "study.json"
+        if not path.exists():
+            raise StudyError(f"{run} is no run folder (it has no study.json); give a study.toml or a folder in runs/")
+        snapshot = read_json(path)
+        for assignment in assignments:
+            _assign(snapshot["study"], assignment)
+        return cls._build(snapshot["study"], str(path), (run / snapshot["root"]).resolve())
+
+    def save_snapshot(self, run: Path) -> None:
+        """Keep the study in the run's folder; its root is kept relative to the run."""
+        root = Path(self.root).resolve()
+        write_json(run / "study.json", {"root": os.path.relpath(root, run.resolve()), "study": self.as_dict()})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every table as JSON would hold it."""
+        content: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))
+        return content
+
+    @classmethod
+    def _build(cls, content: dict[str, Any], name: str, root: Path) -> Self:
+        schema = content.get("study", {}).get("schema", SCHEMA) if isinstance(content.get("study"), dict) else SCHEMA
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise StudyError(f"{name}: study.schema is {schema}, this genovox reads up to {SCHEMA}; update genovox")
+        if "root" in content:
+            raise StudyError(f"{name}: unknown table [root]; paths are relative to the file itself")
+        try:
+            study = cls.model_validate(content | {"root": root})
+        except ValidationError as error:
+            lines = [_describe_problem(problem) for problem in error.errors()]
+            raise StudyError("\n".join(f"{name}: {line}" for line in dict.fromkeys(lines))) from None
+        refuse_planned(content, name)
+        return study
+
+
+def _assign(content: dict[str, Any], assignment: str) -> None:
+    name, separator, text = assignment.partition("=")
+    keys = name.strip().split(".")
+    if not separator or len(keys) < 2:
+        raise StudyError(f"--set takes TABLE.KEY=VALUE such as train.epochs=3, got {assignment!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = content
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise StudyError(f"--set {assignment}: {key} is a value, not a table")
+    table[keys[-1]] = value
+
+
+def _describe_problem(problem: Any) -> str:
+    place = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1)
+        advice = f'did you mean "{nearest[0]}"?' if nearest else f"valid: {', '.join(_valid_names(place[:-1]))}"
+        return f"unknown key {'.'.join(place)}; {advice}"
+    if problem["type"] == "missing":
+        return f"{'.'.join(place)} is missing; add it"
+    place = [part for part in place if "[" not in part and not part.startswith("literal")]
+    value = json.dumps(problem["input"], default=str)
+    return f"{'.'.join(place)} = {value}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _valid_names(place: list[str]) -> list[str]:
+    model: type[BaseModel] = Study
+    for name in place:
+        inner = model.model_fields[name].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items() if name != "root"]

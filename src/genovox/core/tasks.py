@@ -1,0 +1,176 @@
+"""Many things at once: a function over many items in worker processes, with progress and without casualties."""
+
+import concurrent.futures
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from genovox.core.errors import DiskFullError, GenovoxError
+from genovox.core.log import LOGGER_NAME, console
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Item, Value]):
+    """What became of one item: a value, or the reason there is none."""
+
+    item: Item
+    value: Value | None
+    failure: str = ""
+
+
+class Ticker(Protocol):
+    """Called once for each finished item."""
+
+    def __call__(self, note: str = "") -> None: ...
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def show_progress(title: str, total: int) -> Iterator[Ticker]:
+    """A bar with time left on a terminal; plain lines, at most ten, elsewhere."""
+    if console.is_terminal and logging.getLogger(LOGGER_NAME).isEnabledFor(logging.INFO) and not _is_quiet():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(title, total=total)
+
+            def advance(note: str = "") -> None:
+                bar.update(task, advance=1)
+                if note:
+                    log.info("  %s", note)
+
+            yield advance
+        return
+    done = 0
+    step = max(1, -(-total // 10))
+
+    def count(note: str = "") -> None:
+        nonlocal done
+        done += 1
+        if note:
+            log.info("%s %d/%d: %s", title, done, total, note)
+        elif done % step == 0 or done == total:
+            log.info("%s %d/%d", title, done, total)
+
+    yield count
+
+
+def run_many(
+    function: Callable[[Item], Value],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    describe: Callable[[Item], str],
+) -> Iterator[Outcome[Item, Value]]:
+    """Apply ``function`` to every item; one bad item never stops the others.
+
+    Args:
+        function: Picklable; runs in a worker process unless ``workers`` is 1.
+        items: Picklable.
+        workers: Number of processes; 1 runs everything here.
+        describe: Name of an item for messages.
+
+    Yields:
+        One outcome an item, in the order they finish. A worker that dies (out of memory, a crash in a library) costs
+        its own item only: those in flight are tried again, each alone.
+
+    Raises:
+        DiskFullError: At once, since no other item could be written either.
+    """
+    if workers <= 1 or len(items) <= 1:
+        yield from (_attempt(function, item) for item in items)
+        return
+    suspects: list[Item] = []
+    pool = _pool(min(workers, len(items)))
+    try:
+        pending = {pool.submit(_attempt, function, item): item for item in items}
+        for future in concurrent.futures.as_completed(list(pending)):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                suspects.append(pending[future])
+        pool.shutdown()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    for item in suspects:
+        with _pool(1) as pool:
+            try:
+                yield pool.submit(_attempt, function, item).result()
+            except BrokenProcessPool:
+                log.warning("%s: its worker process died; it is left out", describe(item))
+                yield Outcome(item, None, "the worker process died (out of memory or a crash while reading it)")
+
+
+def _pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
+    return concurrent.futures.ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(os.getpid(),),
+    )
+
+
+def _start_worker(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent(parent)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Linux only: a killed parent must not leave workers that go on writing."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    set_parent_death_signal = 1
+    libc.prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
+    try:
+        return Outcome(item, function(item))
+    except DiskFullError:
+        raise
+    except GenovoxError as error:
+        return Outcome(item, None, str(error))
+    except MemoryError:
+        return Outcome(item, None, "not enough memory for it; use fewer --workers or a smaller preprocess.shape")
+    except Exception as error:  # a case of a kind nobody foresaw must not end the run
+        log.debug("unforeseen failure", exc_info=True)
+        return Outcome(item, None, f"unforeseen failure: {type(error).__name__}: {error}")
+
+
+def _is_quiet() -> bool:
+    return all(handler.level >= logging.WARNING for handler in logging.getLogger(LOGGER_NAME).handlers)

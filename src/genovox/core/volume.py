@@ -1,0 +1,159 @@
+"""A volume: an array of phases or channels and the affine that places it in the patient."""
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
+
+from genovox.core.errors import ImageError
+
+Array = npt.NDArray[np.float32]
+Affine = npt.NDArray[np.float64]
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+NRRD_SUFFIXES = (".nrrd", ".nhdr")
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Phases or channels on one grid.
+
+    Attributes:
+        array: Shape (phase or channel, z, y, x), float32.
+        affine: Shape (4, 4); maps the (x, y, z) voxel index, the reverse of the array's axes, to RAS mm.
+
+    Raises:
+        ImageError: If the array is not 4D or empty, or the affine is singular or not finite.
+    """
+
+    array: Array
+    affine: Affine
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 4 or self.array.size == 0:
+            raise ImageError(f"a volume must be (phase, z, y, x) and hold voxels, got shape {self.array.shape}")
+        check_affine(self.affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along x, y and z of the array, in mm."""
+        return affine_spacing_mm(self.affine)
+
+    @property
+    def orientation(self) -> str:
+        """Where x, y and z point, such as ``RAS`` or ``PIR``."""
+        return affine_orientation(self.affine)
+
+
+def affine_spacing_mm(affine: Affine) -> tuple[float, float, float]:
+    """Length of the voxel's three edges in mm."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(x), float(y), float(z)
+
+
+def affine_orientation(affine: Affine) -> str:
+    """Three letters: the anatomical direction nearest to each array axis x, y, z."""
+    return "".join(nibabel.aff2axcodes(affine))
+
+
+def check_affine(affine: Affine) -> None:
+    """Refuse an affine that places no volume in space.
+
+    Raises:
+        ImageError: If it is not a finite, invertible (4, 4) matrix.
+    """
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise ImageError("the affine must be a finite 4 x 4 matrix; convert the image again from its source")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if (spacing < 1e-6).any():
+        raise ImageError(
+            f"voxel spacing must be above 0 mm, got {' x '.join(f'{s:g}' for s in spacing)}; "
+            "convert the image again from its source"
+        )
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-4:
+        raise ImageError("the affine must be invertible, got a singular one; convert the image again from its source")
+
+
+def is_image_path(path: Path) -> bool:
+    """Whether the name ends like an image genovox reads."""
+    return path.name.lower().endswith(NIFTI_SUFFIXES + NRRD_SUFFIXES)
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI or NRRD file.
+
+    Args:
+        path: A 3D file, or a 4D NIfTI whose last axis is the phase.
+
+    Returns:
+        The volume; integer data up to 24 bits keep their values exactly.
+
+    Raises:
+        ImageError: If the file is missing, truncated, not an image or holds values that are not finite.
+    """
+    if not path.exists():
+        raise ImageError(f"no such image: {path.name}; check the path in the manifest")
+    if not is_image_path(path):
+        raise ImageError(
+            f"{path.name} is not NIfTI or NRRD ({', '.join(NIFTI_SUFFIXES + NRRD_SUFFIXES)}); convert it first"
+        )
+    volume = _read_nifti(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else _read_nrrd(path)
+    if not np.isfinite(volume.array).all():
+        count = int((~np.isfinite(volume.array)).sum())
+        raise ImageError(
+            f"voxels must be finite, {path.name} has {count} that are NaN or infinite; "
+            "convert the image again from its source"
+        )
+    return volume
+
+
+def write_nifti(path: Path, volume: Volume) -> None:
+    """Write a volume as NIfTI (.nii or .nii.gz); several phases become the fourth axis."""
+    data = np.transpose(volume.array, (3, 2, 1, 0))
+    image = nibabel.Nifti1Image(data[..., 0] if data.shape[3] == 1 else data, volume.affine)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+
+
+def _read_nifti(path: Path) -> Volume:
+    try:
+        image: Any = nibabel.load(path)
+        data = np.asarray(image.dataobj, dtype=np.float32)
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except (ImageFileError, EOFError, OSError, ValueError, zlib.error, gzip.BadGzipFile) as error:
+        raise _unreadable(path, error) from None
+    if data.ndim == 5 and data.shape[3] == 1:
+        data = data[:, :, :, 0]
+    if data.ndim == 3:
+        data = data[..., np.newaxis]
+    if data.ndim != 4:
+        raise ImageError(f"{path.name} must be 3D, or 4D with phases last, got {data.ndim}D; split it by phase")
+    return Volume(np.ascontiguousarray(np.transpose(data, (3, 2, 1, 0))), affine)
+
+
+def _read_nrrd(path: Path) -> Volume:
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise _unreadable(path, error) from None
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise ImageError(f"{path.name} must be 3D with one value a voxel; split it by phase")
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    array = sitk.GetArrayFromImage(image).astype(np.float32)[np.newaxis]
+    return Volume(array, _LPS_TO_RAS @ affine)
+
+
+def _unreadable(path: Path, error: Exception) -> ImageError:
+    words = str(error).strip().splitlines()
+    reason = words[-1].split("!r")[0][:160] if words else type(error).__name__
+    return ImageError(f"{path.name} cannot be read ({reason}); copy or convert it again from its source")

@@ -1,0 +1,1 @@
+"""Preprocessed volumes as batches of tensors."""

@@ -1,0 +1,1 @@
+"""From tables of predictions to figures with intervals. Tables only."""

@@ -1,0 +1,1 @@
+"""From scans to network input: geometry, foreground, channels, intensity, crop."""

@@ -1,0 +1,1 @@
+"""Repeated cross-validation: an explicit loop, checkpoints, one table of predictions."""
