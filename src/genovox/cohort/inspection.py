@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 
 from genovox.core.errors import ImageError
-from genovox.core.volume import Array, Volume, read_volume
+from genovox.core.volume import Volume, read_volume, reorient_to_ras
 
 SAME_GRID_MM = 1e-2
 
@@ -79,16 +79,8 @@ def inspect_images(paths: list[Path]) -> Inspection:
     return Inspection(scan, _fingerprint(volume))
 
 
-def to_ras(array: Array, affine: np.ndarray) -> Array:
-    """View of (…, z, y, x) voxels with x, y and z running to right, anterior and superior, as near as can be."""
-    orientation = nibabel.io_orientation(affine)
-    spatial = np.moveaxis(array, (-1, -2, -3), (0, 1, 2))
-    canonical = nibabel.apply_orientation(spatial, orientation)
-    return np.moveaxis(canonical, (0, 1, 2), (-1, -2, -3))
-
-
 def _fingerprint(volume: Volume) -> str:
-    voxels = np.ascontiguousarray(to_ras(volume.array[0], volume.affine))
+    voxels = np.ascontiguousarray(reorient_to_ras(volume).array[0])
     digest = hashlib.blake2b(repr(voxels.shape).encode(), digest_size=16)
     digest.update(voxels.data)
     return digest.hexdigest()

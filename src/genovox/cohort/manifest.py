@@ -50,7 +50,7 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
     known = {*REQUIRED, *OPTIONAL, part_column}
     scan_columns = [column for column in table.columns if column not in known]
     return [
-        _read_row(row, f"{path.name} row {number}", part_column, scan_columns)
+        _read_row({str(k): v for k, v in row.items()}, f"{path.name} row {number}", part_column, scan_columns)
         for number, row in enumerate(table.to_dict("records"), start=2)
     ]
 

@@ -82,6 +82,18 @@ def check_affine(affine: Affine) -> None:
         raise ImageError("the affine must be invertible, got a singular one; convert the image again from its source")
 
 
+def reorient_to_ras(volume: Volume) -> Volume:
+    """The same voxels as a view whose x, y and z run to right, anterior and superior, as near as the axes allow.
+
+    Nothing is interpolated: axes are swapped and mirrored, and the affine follows, so every voxel stays where it was.
+    """
+    orientation = nibabel.io_orientation(volume.affine)
+    spatial = np.moveaxis(volume.array, (3, 2, 1), (0, 1, 2))
+    array = np.moveaxis(nibabel.apply_orientation(spatial, orientation), (0, 1, 2), (3, 2, 1))
+    affine = volume.affine @ nibabel.orientations.inv_ornt_aff(orientation, volume.array.shape[:0:-1])
+    return Volume(array, affine)
+
+
 def is_image_path(path: Path) -> bool:
     """Whether the name ends like an image genovox reads."""
     return path.name.lower().endswith(NIFTI_SUFFIXES + NRRD_SUFFIXES)

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from genovox.core.errors import UsageError
 
@@ -104,25 +104,21 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Residual maps: (B, in_width, D, H, W) to (B, width, D / stride, H / stride, W / stride)."""
-        out = F.relu(self.bn1(self.conv1(x)))
+        out = functional.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
-        if self.downsample is None:
-            identity = pad_channels(x, self.stride, self.new_channels)
-        else:
-            identity = self.downsample(x)
-        return F.relu(out + identity)
+        shortcut = self.downsample
+        identity = shortcut(x) if shortcut else pad_channels(x, self.stride, self.new_channels)
+        return functional.relu(out + identity)
 
 
 def projection(in_width: int, out_width: int, stride: int) -> nn.Sequential:
     """Shortcut 'B': a 1x1x1 convolution and its norm, the state dict's ``downsample.0`` and ``downsample.1``."""
-    return nn.Sequential(
-        nn.Conv3d(in_width, out_width, 1, stride=stride, bias=False), nn.BatchNorm3d(out_width)
-    )
+    return nn.Sequential(nn.Conv3d(in_width, out_width, 1, stride=stride, bias=False), nn.BatchNorm3d(out_width))
 
 
 def pad_channels(x: Tensor, stride: int, new_channels: int) -> Tensor:
     """Shortcut 'A': every ``stride``-th voxel, and ``new_channels`` of zeros behind the given ones."""
-    return F.pad(x[:, :, ::stride, ::stride, ::stride], (0, 0, 0, 0, 0, 0, 0, new_channels))
+    return functional.pad(x[:, :, ::stride, ::stride, ::stride], (0, 0, 0, 0, 0, 0, 0, new_channels))
 
 
 def initialise(network: nn.Module) -> None:
@@ -136,6 +132,27 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def maximum_pool(x: Tensor) -> Tensor:
+    """Maximum over 3x3x3 voxels with stride 2: (B, C, D, H, W), not negative, to half of each side, rounded up.
+
+    The CUDA gradient of torch's own 3D pool is not deterministic; on the CPU it is, and its gradient is faster.
+    """
+    return strided_maximum(x) if x.is_cuda else functional.max_pool3d(x, 3, stride=2, padding=1)
+
+
+def strided_maximum(x: Tensor) -> Tensor:
+    """The pool of ``maximum_pool`` as maxima of shifted copies, one axis after the other.
+
+    Zeros pad the border: among values that are not negative they never win against one that is positive.
+    """
+    x = functional.pad(x, (1, 1, 1, 1, 1, 1))
+    for dim in (2, 3, 4):
+        window = x.unfold(dim, 3, 2)
+        first, second, third = window.unbind(-1)
+        x = torch.maximum(torch.maximum(first, second), third)
+    return x
 
 
 def global_mean(features: Tensor) -> Tensor:

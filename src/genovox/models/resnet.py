@@ -5,10 +5,10 @@ from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from genovox.core.errors import UsageError
-from genovox.models.blocks import BasicBlock, Network, Shortcut, global_mean, initialise
+from genovox.models.blocks import BasicBlock, Network, Shortcut, global_mean, initialise, maximum_pool
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -65,11 +65,9 @@ class ResNet(Network):
         """
         self.check_batch(x)
         self._check_variance(x)
-        out = F.relu(self.bn1(self.conv1(x)))
-        out = F.max_pool3d(out, 3, stride=2, padding=1)
-        out = self.layer4(self.layer3(self.layer2(self.layer1(out))))
-        assert isinstance(out, Tensor)
-        return out
+        out = maximum_pool(functional.relu(self.bn1(self.conv1(x))))
+        maps: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(out))))
+        return maps
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits, shape (B,), of maps of shape (B, F, d, h, w)."""

@@ -1,0 +1,226 @@
+"""Who is in the study, who is not, and why: the cohort stage."""
+
+import logging
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from genovox.cohort.gates import compare_exclusions, pass_gates, read_acceptances
+from genovox.cohort.inspection import Inspection, inspect_images
+from genovox.cohort.labels import LabelEvidence, LabelTable, read_labels
+from genovox.cohort.manifest import read_manifest, unused_columns
+from genovox.cohort.splits import plan_folds
+from genovox.core.artifacts import FileHashes, Stage, hash_content, read_json, write_json, write_table
+from genovox.core.case import Case, cases_table
+from genovox.core.errors import DataError, StudyError
+from genovox.core.study import Study
+from genovox.core.tasks import run_many, show_progress
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+INSPECTION_FORMAT = 1
+RULES = {
+    "image": "image missing or unusable",
+    "label": "no label",
+    "side": "side unknown",
+}
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """One row of ``exclusions.csv``."""
+
+    level: str
+    case_id: str
+    patient_id: str
+    stage: str
+    rule: str
+    reason: str
+    label: int | None = None
+
+
+def exclusions_table(exclusions: list[Exclusion]) -> pd.DataFrame:
+    """Exclusions as ``exclusions.csv`` holds them."""
+    columns = list(Exclusion.__dataclass_fields__)
+    table = pd.DataFrame([asdict(exclusion) for exclusion in exclusions], columns=columns)
+    table["label"] = ["" if exclusion.label is None else str(exclusion.label) for exclusion in exclusions]
+    return table
+
+
+def open_cohort(study: Study, run: Path) -> Stage:
+    """The cohort stage of a study, with its inputs hashed.
+
+    Raises:
+        StudyError: If no labels are given.
+        TableError: If the manifest or the labels break a rule.
+    """
+    if not study.cohort.labels:
+        raise StudyError("cohort.labels is empty; give a table with patient_id,label or case_id,label")
+    manifest, labels = study.root / study.cohort.images, study.root / study.cohort.labels
+    cases = read_manifest(manifest, part_column=study.cohort.splits.part_column)
+    read_labels(labels)
+    hashes = FileHashes(study.root / ".genovox" / "hashes.json")
+    files = dict.fromkeys([study.cohort.images, study.cohort.labels])
+    files |= dict.fromkeys(image for case in cases for image in case.images)
+    inputs = {name: hashes.digest(study.root / name) if (study.root / name).is_file() else "missing" for name in files}
+    hashes.save()
+    config = study.as_dict()["cohort"]
+    return Stage("cohort", run, FORMAT, config | {"accepted": read_acceptances(run)}, {}, inputs, study.seed)
+
+
+def build_cohort(study: Study, stage: Stage, *, workers: int) -> None:
+    """Write ``cases.csv``, ``label_evidence.csv``, ``exclusions.csv``, ``folds.csv`` and ``flow.json``.
+
+    Raises:
+        DataError: If nobody is left, or too few for the folds.
+        GateError: If a gate is closed and not accepted; the exclusions are written all the same.
+    """
+    manifest = study.root / study.cohort.images
+    for column in unused_columns(manifest):
+        log.warning("manifest column %s is kept but has no effect in this version", column)
+    cases = read_manifest(manifest, part_column=study.cohort.splits.part_column)
+    labels = read_labels(study.root / study.cohort.labels)
+    _warn_of_strangers(cases, labels)
+    evidence = [labels.find_evidence(case) for case in cases]
+    included, exclusions = _select(study, stage, cases, evidence, workers)
+    write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
+    write_table(stage.folder / "exclusions.csv", exclusions_table(exclusions))
+    write_json(stage.folder / "flow.json", describe_flow(cases, included, exclusions, labels.unit))
+    if not included:
+        raise DataError(
+            f"no case is left of {len(cases)}: {_count_rules(exclusions)}; see {stage.folder / 'exclusions.csv'}"
+        )
+    table = cases_table([case for case, _ in included])
+    table["fingerprint"] = [inspection.fingerprint for _, inspection in included]
+    tested = compare_exclusions(
+        [int(case.label) for case, _ in included if case.label is not None],
+        [exclusion.label for exclusion in exclusions if exclusion.label is not None],
+    )
+    pass_gates(table, tested, read_acceptances(stage.run))
+    folds = plan_folds([case for case, _ in included], study.cohort.splits, study.seed)
+    write_table(stage.folder / "cases.csv", table)
+    write_table(stage.folder / "folds.csv", folds.table)
+    flow = describe_flow(cases, included, exclusions, labels.unit)
+    write_json(stage.folder / "flow.json", flow | {"folds_hash": hash_content(folds.table.to_csv(index=False))})
+    log.info("cohort: %s", summarise_flow(flow))
+
+
+def describe_flow(
+    cases: list[Case], included: list[tuple[Case, Inspection]], exclusions: list[Exclusion], label_unit: str
+) -> dict[str, Any]:
+    """Counts for the flow of inclusions."""
+    kept = [case for case, _ in included]
+    return {
+        "label_unit": label_unit,
+        "manifest": {"cases": len(cases), "patients": len({case.patient_id for case in cases})},
+        "excluded": [
+            {"rule": rule, "text": RULES[rule], "cases": count}
+            for rule, count in Counter(exclusion.rule for exclusion in exclusions).items()
+        ],
+        "included": {
+            "cases": len(kept),
+            "patients": len({case.patient_id for case in kept}),
+            "carriers": _count_labels(kept, 1),
+            "non_carriers": _count_labels(kept, 0),
+            "fixed_test": sum(case.part == "test" for case in kept),
+        },
+    }
+
+
+def summarise_flow(flow: dict[str, Any]) -> str:
+    """One line: how many came in, went out and stayed."""
+    out = ", ".join(f"{entry['cases']} {entry['text']}" for entry in flow["excluded"]) or "none left out"
+    kept = flow["included"]
+    carriers, others = kept["carriers"]["cases"], kept["non_carriers"]["cases"]
+    return (
+        f"{flow['manifest']['cases']} cases of {flow['manifest']['patients']} patients; {out}; "
+        f"kept {kept['cases']} cases of {kept['patients']} patients ({carriers} positive, {others} negative)"
+    )
+
+
+def _select(
+    study: Study, stage: Stage, cases: list[Case], evidence: list[LabelEvidence], workers: int
+) -> tuple[list[tuple[Case, Inspection]], list[Exclusion]]:
+    labelled = [case for case, proof in zip(cases, evidence, strict=True) if proof.label is not None]
+    inspected = _inspect_all(study, stage, labelled, workers)
+    included: list[tuple[Case, Inspection]] = []
+    exclusions: list[Exclusion] = []
+    for case, proof in zip(cases, evidence, strict=True):
+        found = inspected.get(case.case_id)
+        if proof.label is None or found is None:
+            rule, reason = "label", proof.reason
+        elif isinstance(found, str):
+            rule, reason = "image", found
+        elif study.cohort.unit == "breast" and case.laterality not in ("left", "right"):
+            rule, reason = (
+                "side",
+                "the unit is a breast, the manifest's laterality is neither left nor right; fill it in",
+            )
+        else:
+            included.append((replace(case, label=proof.label, scan=case.scan | found.scan), found))
+            continue
+        exclusions.append(Exclusion("case", case.case_id, case.patient_id, "cohort", rule, reason, proof.label))
+    return included, exclusions
+
+
+def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) -> dict[str, Inspection | str]:
+    """Inspection, or why there is none, by case; what was read before, by content, is not read again."""
+    memory_path = study.root / ".genovox" / "inspections.json"
+    memory: dict[str, Any] = read_json(memory_path) if memory_path.exists() else {}
+    keys = {
+        case.case_id: hash_content([INSPECTION_FORMAT, *((Path(i).name, stage.inputs[i]) for i in case.images)])
+        for case in cases
+    }
+    found: dict[str, Inspection | str] = {
+        case.case_id: Inspection(**memory[keys[case.case_id]]) for case in cases if keys[case.case_id] in memory
+    }
+    tasks = [(case.case_id, case.image_paths(study.root)) for case in cases if case.case_id not in found]
+    if not tasks:
+        return found
+    with show_progress("reading scans", len(tasks)) as advance:
+        for outcome in run_many(_inspect, tasks, workers=workers, describe=lambda task: task[0]):
+            case_id = outcome.item[0]
+            found[case_id] = outcome.value or outcome.failure
+            if outcome.value:
+                memory[keys[case_id]] = asdict(outcome.value)
+            advance()
+    write_json(memory_path, memory)
+    return found
+
+
+def _inspect(task: tuple[str, list[Path]]) -> Inspection:
+    return inspect_images(task[1])
+
+
+def _warn_of_strangers(cases: list[Case], labels: LabelTable) -> None:
+    known = {case.patient_id if labels.unit == "patient" else case.case_id for case in cases}
+    strangers = [key for key in labels.rows if key not in known]
+    if strangers:
+        log.warning(
+            "%s: %d of %d rows name a %s that is not in the manifest (%s…)",
+            labels.name,
+            len(strangers),
+            len(labels.rows),
+            labels.unit,
+            strangers[0],
+        )
+
+
+def _evidence_table(evidence: list[LabelEvidence]) -> pd.DataFrame:
+    table = pd.DataFrame([asdict(row) for row in evidence])
+    table["label"] = ["" if row.label is None else str(row.label) for row in evidence]
+    return table
+
+
+def _count_labels(cases: list[Case], label: int) -> dict[str, int]:
+    chosen = [case for case in cases if case.label == label]
+    return {"cases": len(chosen), "patients": len({case.patient_id for case in chosen})}
+
+
+def _count_rules(exclusions: list[Exclusion]) -> str:
+    counts = Counter(exclusion.rule for exclusion in exclusions)
+    return ", ".join(f"{count} {RULES[rule]}" for rule, count in counts.most_common())

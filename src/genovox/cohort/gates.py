@@ -1,0 +1,115 @@
+"""Gates: findings that stop a study before anything is trained, unless the user accepts them with a reason."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import fisher_exact
+
+from genovox.core.artifacts import read_json, write_json
+from genovox.core.errors import GateError, UsageError
+
+log = logging.getLogger(__name__)
+
+DUPLICATE_VOLUMES = "duplicate-volumes"
+EXCLUSIONS = "exclusions"
+GATES = (DUPLICATE_VOLUMES, EXCLUSIONS)
+EXCLUSION_P = 0.01
+
+
+@dataclass(frozen=True)
+class ExclusionTest:
+    """Exclusion against the label, over the labelled cases.
+
+    Attributes:
+        excluded: Carriers and non-carriers left out.
+        included: Carriers and non-carriers kept.
+        p: Two-sided p of Fisher's exact test.
+    """
+
+    excluded: tuple[int, int]
+    included: tuple[int, int]
+    p: float
+
+
+def find_duplicate_volumes(cases: pd.DataFrame) -> pd.DataFrame:
+    """Cases whose first phase stands, voxel for voxel, under another patient too.
+
+    Args:
+        cases: Columns ``case_id, patient_id, fingerprint``.
+
+    Returns:
+        The rows concerned, sorted so that twins stand together.
+    """
+    patients = cases.groupby("fingerprint")["patient_id"].transform("nunique")
+    return cases[(patients > 1) & (cases["fingerprint"] != "")].sort_values(["fingerprint", "patient_id"])
+
+
+def compare_exclusions(labels_in: list[int], labels_out: list[int]) -> ExclusionTest:
+    """Whether carriers were left out more or less often than non-carriers.
+
+    References:
+        Fisher (1922), doi:10.2307/2340521.
+    """
+    excluded = (labels_out.count(1), labels_out.count(0))
+    included = (labels_in.count(1), labels_in.count(0))
+    p = float(fisher_exact(np.array([excluded, included])).pvalue)
+    return ExclusionTest(excluded, included, p)
+
+
+def pass_gates(cases: pd.DataFrame, exclusions: ExclusionTest, accepted: dict[str, str]) -> None:
+    """Refuse to go on where a gate is closed and nobody accepted it.
+
+    Raises:
+        GateError: Naming the gate, what was found and both ways on.
+    """
+    twins = find_duplicate_volumes(cases)
+    if len(twins):
+        first = twins[twins["fingerprint"] == twins["fingerprint"].iloc[0]]
+        _close(
+            DUPLICATE_VOLUMES,
+            f"a volume belongs to one patient, {' and '.join(first['case_id'].iloc[:2])} are equal voxel for voxel but "
+            f"belong to {' and '.join(first['patient_id'].iloc[:2])} ({len(twins)} such cases); give both the same "
+            "patient_id, or remove the wrong one",
+            accepted,
+        )
+    if exclusions.p < EXCLUSION_P:
+        out, kept = exclusions.excluded, exclusions.included
+        _close(
+            EXCLUSIONS,
+            f"exclusion must not depend on the label, {out[0]} of {out[0] + kept[0]} carriers and {out[1]} of "
+            f"{out[1] + kept[1]} non-carriers were left out (Fisher p = {exclusions.p:.2g}); "
+            "repair what exclusions.csv lists",
+            accepted,
+        )
+
+
+def _close(gate: str, finding: str, accepted: dict[str, str]) -> None:
+    if gate not in accepted:
+        raise GateError(gate, f'{gate}: {finding}; or go on with: --accept {gate} --reason "…" (printed in the report)')
+    log.warning("%s accepted (%s): %s", gate, accepted[gate], finding)
+
+
+def record_acceptance(run: Path, accept: list[str], reason: str) -> None:
+    """Keep what the user accepts, with the reason, in the run.
+
+    Raises:
+        UsageError: For a gate that does not exist or an acceptance without a reason.
+    """
+    if not accept:
+        return
+    for gate in accept:
+        if gate not in GATES:
+            raise UsageError(f"--accept takes {' or '.join(GATES)}, got {gate!r}")
+    if not reason.strip():
+        raise UsageError('--accept needs --reason "why this is acceptable"; it is printed in the report')
+    write_json(run / "accepted.json", read_acceptances(run) | dict.fromkeys(accept, reason.strip()))
+
+
+def read_acceptances(run: Path) -> dict[str, str]:
+    """Accepted gates and their reasons."""
+    path = run / "accepted.json"
+    accepted: dict[str, str] = read_json(path) if path.exists() else {}
+    return accepted

@@ -1,0 +1,147 @@
+"""From a table of predictions to every figure of the ``evaluate`` stage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from genovox.core.errors import UsageError
+from genovox.evaluate.comparison import METHOD, NOTE, compare_with_primary
+from genovox.evaluate.intervals import Clusters, draw_weights
+from genovox.evaluate.predictions import gather_units, validate_predictions
+from genovox.evaluate.schema import (
+    Comparison,
+    Difference,
+    LabelUnit,
+    Metrics,
+    ModelMetrics,
+    OperatingPoint,
+    OperatingPoints,
+)
+from genovox.evaluate.scoring import BlockScores, FoldKey, list_folds, score_block
+from genovox.evaluate.thresholds import FIXED_FOLD, RULE, choose_fixed_threshold, choose_fold_threshold
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of one table of predictions, ready to be written.
+
+    Attributes:
+        metrics: ``metrics.json``, layout ``schema.Metrics``.
+        comparison: ``comparison.json``, layout ``schema.Comparison``.
+        operating_points: ``operating_points.json``, layout ``schema.OperatingPoints``.
+        curves: By file stem: ``<model>_roc``, ``<model>_pr``, and ``<model>_fixed_roc``, ``<model>_fixed_pr``.
+        confusion: Columns model, block, repeat, true_positive, false_positive, true_negative, false_negative.
+    """
+
+    metrics: dict[str, Any]
+    comparison: dict[str, Any]
+    operating_points: dict[str, Any]
+    curves: dict[str, pd.DataFrame]
+    confusion: pd.DataFrame
+
+
+def evaluate_predictions(
+    predictions: pd.DataFrame, *, label_unit: LabelUnit, resamples: int, seed: int, primary: str | None = None
+) -> Evaluation:
+    """Evaluate every model of a table of predictions.
+
+    Args:
+        predictions: See ``validate_predictions``.
+        label_unit: "patient": one score a patient, the mean of its cases; "case": cases, clustered by patient.
+        resamples: Number of bootstrap resamples, at least 100.
+        seed: Seed of the resamples; the same seed gives the same figures.
+        primary: The model declared before the study; default: the first in the table.
+
+    Raises:
+        UsageError: If ``resamples`` or ``primary`` cannot be used.
+        TableError, LeakageError, SingleClassError: As ``validate_predictions``.
+    """
+    if resamples < 100:
+        raise UsageError(f"a 95% interval needs at least 100 resamples, got {resamples}; 2000 is usual")
+    table = validate_predictions(predictions, label_unit=label_unit)
+    models = table["model"].unique().tolist()
+    primary = models[0] if primary is None else primary
+    if primary not in models:
+        raise UsageError(f"primary must be one of the models {', '.join(models)}, got {primary!r}; name one of them")
+    models = [primary, *(model for model in models if model != primary)]
+    units = gather_units(table, label_unit=label_unit)
+    points = {model: _choose_points(units[units["model"] == model]) for model in models}
+    test = units[units["part"] == "test"]
+    fixed = test["fold"] == FIXED_FOLD
+    rotating_scores, differences = _score_models(test[~fixed], points, resamples=resamples, seed=seed)
+    fixed_scores, fixed_differences = _score_models(test[fixed], points, resamples=resamples, seed=seed)
+    blocks = {"cross_validation": rotating_scores, "fixed": fixed_scores}
+    metrics = Metrics(
+        label_unit=label_unit,
+        primary=primary,
+        resamples=resamples,
+        seed=seed,
+        models={
+            model: ModelMetrics(
+                **{name: scores[model].block if model in scores else None for name, scores in blocks.items()}
+            )
+            for model in models
+        },
+    )
+    comparison = Comparison(
+        primary=primary, method=METHOD, note=NOTE, cross_validation=differences, fixed=fixed_differences
+    )
+    operating_points = OperatingPoints(
+        rule=RULE, models={model: list(chosen.values()) for model, chosen in points.items()}
+    )
+    return Evaluation(
+        metrics=metrics.model_dump(mode="json"),
+        comparison=comparison.model_dump(mode="json"),
+        operating_points=operating_points.model_dump(mode="json"),
+        curves=_name_curves(rotating_scores, "") | _name_curves(fixed_scores, "_fixed"),
+        confusion=pd.DataFrame(
+            [
+                {"model": model, "block": name} | row.model_dump()
+                for name, scores in blocks.items()
+                for model, score in scores.items()
+                for row in score.block.confusion
+            ]
+        ),
+    )
+
+
+def _choose_points(units: pd.DataFrame) -> dict[FoldKey, OperatingPoint]:
+    """Operating points of one model; only the clusters of the test rows are passed on, never scores or labels."""
+    validation, test = units[units["part"] == "val"], units[units["part"] == "test"]
+    points = {}
+    for (repeat, fold), rows in list_folds(test[test["fold"] != FIXED_FOLD]).items():
+        points[repeat, fold] = choose_fold_threshold(
+            validation[validation["repeat"] == repeat],
+            repeat=repeat,
+            fold=fold,
+            test_clusters=test.loc[test["fold"] != FIXED_FOLD, "cluster"].to_numpy()[rows],
+        )
+    for repeat, fold in list_folds(test[test["fold"] == FIXED_FOLD]):
+        points[repeat, fold] = choose_fixed_threshold(validation, repeat=repeat)
+    return points
+
+
+def _score_models(
+    test: pd.DataFrame, points: Mapping[str, Mapping[FoldKey, OperatingPoint]], *, resamples: int, seed: int
+) -> tuple[dict[str, BlockScores], list[Difference]]:
+    """Score each model on one block under the same resamples; nothing where the block is empty."""
+    if test.empty:
+        return {}, []
+    clusters = Clusters.from_rows(test["cluster"], test["label"])
+    weights = draw_weights(clusters, resamples=resamples, seed=seed)
+    scores = {}
+    for model, chosen in points.items():
+        rows = test[test["model"] == model]
+        folds = {key: chosen[key] for key in list_folds(rows)}
+        scores[model] = score_block(rows, folds, clusters, weights)
+    return scores, compare_with_primary(scores, primary=next(iter(points)), clusters=clusters)
+
+
+def _name_curves(scores: Mapping[str, BlockScores], suffix: str) -> dict[str, pd.DataFrame]:
+    curves = {}
+    for model, score in scores.items():
+        curves[f"{model}{suffix}_roc"] = score.roc
+        curves[f"{model}{suffix}_pr"] = score.precision_recall
+    return curves

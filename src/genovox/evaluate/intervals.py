@@ -1,0 +1,156 @@
+"""Intervals that resample patients, never scans.
+
+The networks and their thresholds are held as they are: an interval says what other patients of the same kind would
+have given these networks, not what other networks would have given.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from genovox.evaluate.schema import ClusterCounts, Metric
+
+Floats = NDArray[np.float64]
+CONFIDENCE = 0.95
+MINIMUM_CLUSTERS = 10
+"""Fewer independent clusters in a class give counts and no interval."""
+_TAIL = (1 - CONFIDENCE) / 2
+
+
+def cluster_patients(patient_ids: pd.Series, family_ids: pd.Series | None = None) -> NDArray[np.int64]:
+    """Number the connected components of patients and families: rows of one component are not independent.
+
+    Args:
+        patient_ids: Shape (n,).
+        family_ids: Shape (n,), empty or NaN where no family is known; None: patients alone.
+
+    Returns:
+        Component of each row, shape (n,), numbered in the order of the sorted patient ids.
+    """
+    patients, names = pd.factorize(patient_ids.astype(str), sort=True)
+    if family_ids is None:
+        return np.asarray(patients, dtype=np.int64)
+    known = (family_ids.notna() & (family_ids.astype(str).str.strip() != "")).to_numpy()
+    families, family_names = pd.factorize(family_ids[known].astype(str), sort=True)
+    size = len(names) + len(family_names)
+    edges = (np.ones(int(known.sum())), (patients[known], len(names) + families))
+    _, component = connected_components(coo_array(edges, shape=(size, size)), directed=False)
+    # SciPy numbers components as it meets the nodes; renumbering by first patient makes that no matter of its version.
+    _, first = np.unique(component[: len(names)], return_index=True)
+    rank = np.empty(component.max() + 1, dtype=np.int64)
+    rank[component[np.sort(first)]] = np.arange(len(first))
+    return rank[component[patients]]
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The independent clusters behind a set of test rows.
+
+    Attributes:
+        ids: Sorted cluster numbers, shape (k,).
+        strata: 0 only negatives, 1 only positives, 2 both, shape (k,).
+        counts: Clusters that hold each class; a mixed one counts for both.
+    """
+
+    ids: NDArray[np.int64]
+    strata: NDArray[np.int64]
+    counts: ClusterCounts
+
+    @classmethod
+    def from_rows(cls, clusters: ArrayLike, labels: ArrayLike) -> "Clusters":
+        """Gather clusters from rows: cluster numbers and labels (0 or 1), each of shape (n,)."""
+        ids, column = np.unique(np.asarray(clusters, dtype=np.int64), return_inverse=True)
+        positive = np.bincount(column, weights=np.asarray(labels) == 1) > 0
+        negative = np.bincount(column, weights=np.asarray(labels) == 0) > 0
+        counts = ClusterCounts(positive=int(positive.sum()), negative=int(negative.sum()))
+        return cls(ids, np.where(positive & negative, 2, positive.astype(np.int64)), counts)
+
+    def locate(self, clusters: ArrayLike) -> NDArray[np.intp]:
+        """The column of each row's cluster in the weights, shape (n,)."""
+        return np.searchsorted(self.ids, np.asarray(clusters))
+
+    @property
+    def too_few(self) -> bool:
+        return min(self.counts.positive, self.counts.negative) < MINIMUM_CLUSTERS
+
+
+def _join_lone_strata(strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Let no stratum hold a single cluster beside a stratum it may join: alone, it would never vary."""
+    joined = strata.copy()
+    for lone, others in ((0, (2,)), (1, (2,)), (2, (1, 0))):
+        if (joined == lone).sum() == 1:
+            target = next((other for other in others if (joined == other).any()), lone)
+            joined[joined == lone] = target
+    return joined
+
+
+def draw_weights(clusters: Clusters, *, resamples: int, seed: int) -> NDArray[np.uint8]:
+    """How often each resample draws each cluster, with replacement within strata so that no class vanishes.
+
+    Returns:
+        Shape (resamples, k). Eight bits hold it: a cluster drawn over 255 times has probability below 1e-500.
+
+    References:
+        Efron & Tibshirani (1993), ch. 8 and 13; Field & Welsh (2007), doi:10.1111/j.1467-9868.2007.00593.x.
+    """
+    random = np.random.default_rng(seed)
+    strata = _join_lone_strata(clusters.strata)
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    weights = np.zeros((resamples, len(clusters.ids)), dtype=np.uint8)
+    for row in weights:
+        for columns in members:
+            drawn = random.integers(len(columns), size=len(columns))
+            row[columns] = np.bincount(drawn, minlength=len(columns))
+    return weights
+
+
+def summarise_draws(
+    estimate: float, draws: Floats, clusters: Clusters, *, independent: int | None = None, note: str | None = None
+) -> Metric:
+    """A figure with the 95% percentile interval of its bootstrap draws.
+
+    Fewer than 10 clusters in a class: no interval, the counts instead. Where every draw is 1 (or 0), as with perfect
+    scores, resampling cannot show any doubt and the interval is the exact binomial one of ``independent`` successes
+    in ``independent`` trials.
+
+    Args:
+        estimate: The figure; NaN if not defined (then ``note`` gives the reason).
+        draws: The figure in each resample, shape (B,); NaN where not defined.
+        clusters: The clusters that were resampled.
+        independent: Trials behind the figure; default: clusters of the smaller class. Disjoint pairs of a positive
+            and a negative are that many independent trials of an AUC, so the bound holds for it too.
+        note: What a reader must know.
+
+    References:
+        Efron & Tibshirani (1993), ch. 13; Clopper & Pearson (1934), doi:10.1093/biomet/26.4.404.
+    """
+    notes = [note] if note else []
+    if np.isnan(estimate):
+        return Metric(estimate=None, low=None, high=None, method="not defined", note="; ".join(notes) or None)
+    if clusters.too_few:
+        notes.append(
+            f"an interval needs at least {MINIMUM_CLUSTERS} patients in each class, "
+            f"got {clusters.counts.positive} positive and {clusters.counts.negative} negative"
+        )
+        return Metric(
+            estimate=estimate, low=None, high=None, method="counts", note="; ".join(notes), counts=clusters.counts
+        )
+    defined = draws[~np.isnan(draws)]
+    if not defined.size:
+        notes.append("not defined in any resample")
+        return Metric(estimate=estimate, low=None, high=None, method="not defined", note="; ".join(notes))
+    method = f"percentile bootstrap of patients, {draws.size} resamples"
+    if defined.size < draws.size:
+        notes.append(f"not defined in {draws.size - defined.size} of {draws.size} resamples, which are left out")
+    low, high = np.quantile(defined, [_TAIL, 1 - _TAIL])
+    if low == high and estimate in (0.0, 1.0):
+        trials = independent or min(clusters.counts.positive, clusters.counts.negative)
+        bound = _TAIL ** (1 / trials)
+        low, high = (bound, 1.0) if estimate == 1.0 else (0.0, 1 - bound)
+        method = f"exact binomial, {trials} independent patients"
+        notes.append(f"every resample gives {estimate:.0f}: resampling cannot show the doubt that remains")
+    return Metric(estimate=estimate, low=float(low), high=float(high), method=method, note="; ".join(notes) or None)

@@ -1,0 +1,158 @@
+"""The layouts of ``metrics.json``, ``comparison.json`` and ``operating_points.json``.
+
+``metrics.schema.json`` beside this module is ``render_metrics_schema()``, checked in; a test keeps the two equal.
+A figure that is not defined is ``null`` with the reason in ``note``, never 0 and never NaN.
+"""
+
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LabelUnit = Literal["patient", "case"]
+
+
+class _Layout(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ClusterCounts(_Layout):
+    """Independent clusters (a patient, or the patients joined by a family) that hold each class."""
+
+    positive: int
+    negative: int
+
+
+class Metric(_Layout):
+    """One figure and its 95% interval."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    method: str = Field(description="How the interval was made, or why there is none.")
+    note: str | None = None
+    counts: ClusterCounts | None = Field(
+        default=None, description="Given instead of an interval where a class has fewer than 10 clusters."
+    )
+
+
+class MetricSet(_Layout):
+    """AUCs are means of within-fold values; the others come from decisions at each fold's own threshold."""
+
+    roc_auc: Metric
+    pr_auc: Metric
+    accuracy: Metric
+    balanced_accuracy: Metric
+    precision: Metric
+    recall: Metric
+    specificity: Metric
+    f1: Metric
+
+
+class FoldScore(_Layout):
+    """One test fold; ``n`` and ``positives`` count patients or cases, as ``label_unit`` says."""
+
+    repeat: int
+    fold: str
+    n: int
+    positives: int
+    auc: float | None = Field(description="null: the fold holds one class and is left out of the mean.")
+    threshold: float
+    threshold_source: Literal["own", "pooled", "all-folds", "default"]
+
+
+class SkippedFold(_Layout):
+    repeat: int
+    fold: str
+    reason: str
+
+
+class ConfusionRow(_Layout):
+    """Decisions of one repeat over all its test rows."""
+
+    repeat: int
+    true_positive: int
+    false_positive: int
+    true_negative: int
+    false_negative: int
+
+
+class Block(_Layout):
+    """One model on one set of test patients: cross-validation, or a fixed test part scored once."""
+
+    n_patients: int
+    n_cases: int
+    n_positive: int = Field(description="Patients or cases, as label_unit says.")
+    n_negative: int
+    prevalence: float
+    repeats: int
+    folds: int
+    metrics: MetricSet
+    per_fold: list[FoldScore]
+    skipped_folds: list[SkippedFold]
+    confusion: list[ConfusionRow]
+
+
+class ModelMetrics(_Layout):
+    cross_validation: Block | None
+    fixed: Block | None
+
+
+class Metrics(_Layout):
+    """``metrics.json``: every model, in the declared order. No model is named best."""
+
+    schema_version: Literal[1] = 1
+    label_unit: LabelUnit
+    primary: str = Field(description="The model declared first; all others are compared with it.")
+    confidence: float = 0.95
+    resamples: int
+    seed: int
+    models: dict[str, ModelMetrics]
+
+
+class Difference(_Layout):
+    """Headline AUC of ``model`` minus that of the primary, paired: the same patients, the same resamples."""
+
+    model: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    conclusion: Literal["not distinguishable", "higher than the primary", "lower than the primary", "not assessed"]
+    note: str | None = None
+
+
+class Comparison(_Layout):
+    """``comparison.json``."""
+
+    primary: str
+    method: str
+    note: str
+    cross_validation: list[Difference]
+    fixed: list[Difference]
+
+
+class OperatingPoint(_Layout):
+    """The threshold that turns a fold's test scores into decisions (positive: score >= threshold)."""
+
+    repeat: int
+    fold: str
+    threshold: float
+    source: Literal["own", "pooled", "all-folds", "default"]
+    validation_n: int
+    validation_positives: int
+    validation_sensitivity: float | None
+    validation_specificity: float | None
+    note: str | None = None
+
+
+class OperatingPoints(_Layout):
+    """``operating_points.json``: the points of each model, cross-validation folds first."""
+
+    rule: str
+    models: dict[str, list[OperatingPoint]]
+
+
+def render_metrics_schema() -> str:
+    """The JSON schema of ``metrics.json`` as the text of ``metrics.schema.json``."""
+    return json.dumps(Metrics.model_json_schema(mode="serialization"), indent=2) + "\n"

@@ -1,0 +1,38 @@
+"""Networks by the names that ``train.models`` of a study uses."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+from torch import nn
+
+from genovox.core.errors import UsageError
+from genovox.models.blocks import Network
+from genovox.models.light import LightNet
+from genovox.models.resnet import LAYOUTS, ResNet
+
+NETWORKS: Mapping[str, Callable[[int], Network]] = MappingProxyType(
+    {"light": LightNet} | {f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS}
+)
+
+
+def build_network(name: str, channels: int) -> Network:
+    """Network with fresh weights, drawn from torch's global generator: seed it first.
+
+    Args:
+        name: A key of ``NETWORKS``.
+        channels: Input channels, 1 or more.
+
+    Raises:
+        UsageError: If there is no such network (the nearest is named) or ``channels`` is under 1.
+    """
+    if name not in NETWORKS:
+        nearest = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0)[0]
+        raise UsageError(f"a network must be one of {', '.join(NETWORKS)}, got {name!r}; did you mean {nearest!r}?")
+    return NETWORKS[name](channels)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

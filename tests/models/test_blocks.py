@@ -1,0 +1,85 @@
+"""The pieces of networks: pooling, shortcuts, refusals."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from genovox.core.errors import UsageError
+from genovox.models.blocks import BasicBlock, global_maximum, global_mean, pad_channels, strided_maximum
+from genovox.models.light import LightNet
+from genovox.models.resnet import ResNet
+
+SIDES = st.integers(1, 9)
+
+
+@given(depth=SIDES, height=SIDES, width=SIDES, seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_strided_maximum_is_torchs_pool(depth: int, height: int, width: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, 3, depth, height, width, generator=generator).relu()
+    assert torch.equal(strided_maximum(x), functional.max_pool3d(x, 3, stride=2, padding=1))
+
+
+def test_strided_maximum_has_torchs_gradient() -> None:
+    x = torch.rand(2, 2, 7, 8, 9, generator=torch.Generator().manual_seed(0)) + 0.1
+    gradients = []
+    for pool in (strided_maximum, lambda y: functional.max_pool3d(y, 3, stride=2, padding=1)):
+        leaf = x.clone().requires_grad_()
+        pool(leaf).square().sum().backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_global_pools_are_adaptive_pools() -> None:
+    maps = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(global_mean(maps), functional.adaptive_avg_pool3d(maps, 1).flatten(1))
+    torch.testing.assert_close(global_maximum(maps), functional.adaptive_max_pool3d(maps, 1).flatten(1))
+
+
+def test_parameter_free_shortcut_keeps_every_second_voxel_and_adds_zeros() -> None:
+    x = torch.arange(2 * 5 * 4 * 3, dtype=torch.float32).view(1, 2, 5, 4, 3)
+    out = pad_channels(x, 2, 3)
+    assert out.shape == (1, 5, 3, 2, 2)
+    assert torch.equal(out[:, :2], functional.avg_pool3d(x, kernel_size=1, stride=2))
+    assert not out[:, 2:].any()
+
+
+def test_gradient_flows_through_the_parameter_free_shortcut() -> None:
+    block = BasicBlock(4, 8, 2, "A").eval()
+    nn.init.zeros_(block.conv2.weight)
+    x = torch.rand(1, 4, 6, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    block(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+
+
+def test_projection_only_where_the_shape_changes() -> None:
+    assert BasicBlock(64, 64, 1, "B").downsample is None
+    assert isinstance(BasicBlock(64, 128, 2, "B").downsample, nn.Sequential)
+    assert BasicBlock(64, 128, 2, "A").downsample is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2, 32, 32, 32), r"shape \(B, C, D, H, W\), got \(2, 32, 32, 32\)"),
+        ((2, 3, 32, 32, 32), "built for 1 channels, got 3; use the channels"),
+        ((2, 1, 32, 15, 32), "LightNet needs at least 16 voxels on every side, got 32x15x32; enlarge"),
+    ],
+)
+def test_light_refuses_a_batch_it_cannot_read(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        LightNet(1)(torch.zeros(shape))
+
+
+def test_resnet_refuses_a_side_under_its_stride() -> None:
+    with pytest.raises(UsageError, match="ResNet needs at least 32 voxels on every side, got 32x32x31"):
+        ResNet(1, depth=10).features(torch.zeros(2, 1, 32, 32, 31))
+
+
+def test_no_channels_are_refused() -> None:
+    with pytest.raises(UsageError, match="at least 1 input channel, got 0"):
+        LightNet(0)
