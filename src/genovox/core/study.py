@@ -14,7 +14,6 @@ from genovox.core.errors import StudyError
 from genovox.core.planned import refuse_planned
 
 SCHEMA = 1
-NATIVE = "native"
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(ge=1)]

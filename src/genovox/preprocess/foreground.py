@@ -1,0 +1,73 @@
+"""Foreground: what belongs to the patient."""
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from genovox.core.volume import Volume
+from genovox.preprocess.geometry import resample_volume
+
+Mask = npt.NDArray[np.bool_]
+
+WORKING_SPACING_MM = 3.0
+CLOSING_MM = 9.0
+_TAIL = 99.5
+
+
+def find_foreground(volume: Volume, kind: str) -> Mask:
+    """Mask of the foreground.
+
+    Args:
+        volume: Phases in RAS order, array (phase, z, y, x).
+        kind: ``body`` (air removed) or ``none`` (everything).
+
+    Returns:
+        Shape (z, y, x).
+    """
+    if kind == "none":
+        return np.ones(volume.array.shape[1:], bool)
+    return find_body(volume)
+
+
+def find_body(volume: Volume) -> Mask:
+    """The body without the air around it; air enclosed by the body belongs to it.
+
+    The mean of all phases is thresholded by Otsu's method on the square root of the signal, which evens out the spread
+    of air (Rician noise) and tissue; the largest connected part is closed, and holes of its axial slices are filled.
+
+    Args:
+        volume: Phases in RAS order, array (phase, z, y, x).
+
+    Returns:
+        Shape (z, y, x).
+
+    References:
+        Otsu (1979), doi:10.1109/TSMC.1979.4310076.
+    """
+    mean = Volume(volume.array.mean(axis=0, keepdims=True), volume.affine)
+    coarse_spacing = tuple(max(WORKING_SPACING_MM, spacing) for spacing in volume.spacing_mm)
+    coarse = resample_volume(mean, (coarse_spacing[0], coarse_spacing[1], coarse_spacing[2]), nearest=False)
+    signal = coarse.array[0] - coarse.array.min()
+    signal = np.sqrt(np.minimum(signal, np.percentile(signal, _TAIL)))
+    image = sitk.GetImageFromArray(signal)
+    body = sitk.OtsuThreshold(image, 0, 1, 256)
+    radius = [max(1, round(CLOSING_MM / spacing / 2)) for spacing in coarse_spacing]
+    padded = sitk.ConstantPad(body, radius, radius, 0)
+    closed = sitk.Crop(sitk.BinaryMorphologicalClosing(padded, radius), radius, radius)
+    parts = sitk.RelabelComponent(sitk.ConnectedComponent(closed), sortByObjectSize=True)
+    largest = sitk.GetArrayFromImage(parts == 1)
+    filled = np.stack([_fill_slice(axial) for axial in largest])
+    return _enlarge(filled, volume.array.shape[1:])
+
+
+def _fill_slice(axial: np.ndarray) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(axial)))
+
+
+def _enlarge(coarse: np.ndarray, shape: tuple[int, ...]) -> Mask:
+    """Back to the fine grid: each fine voxel takes the coarse voxel it lies in."""
+    indices = []
+    for size, small in zip(shape, coarse.shape, strict=True):
+        positions = (np.arange(size) + 0.5) * small / size
+        indices.append(np.minimum(positions.astype(int), small - 1))
+    return np.asarray(coarse[np.ix_(*indices)] > 0)

@@ -1,0 +1,107 @@
+"""The QC picture of a case: what the network gets, with the outline of the foreground."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from genovox.core.artifacts import atomic_path
+from genovox.core.volume import Volume
+from genovox.preprocess.foreground import Mask
+
+TILE = 168
+_GAP = 4
+_HEADER = 20
+_OUTLINE = (255, 176, 0)
+_INK = (232, 232, 232)
+_VIEWS = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))
+
+
+def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, channels: tuple[str, ...]) -> None:
+    """Draw axial, coronal and sagittal slices of every channel, in radiological convention.
+
+    Args:
+        path: PNG to write.
+        title: First line.
+        volume: Channels in RAS order, array (channel, z, y, x).
+        mask: Foreground, shape (z, y, x); outlined unless it is everything.
+        channels: Name of each channel.
+    """
+    width = _GAP + 3 * (TILE + _GAP)
+    height = _HEADER + len(channels) * (TILE + _GAP)
+    sheet = Image.new("RGB", (width, height), (16, 16, 18))
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(11)
+    draw.text((_GAP + 2, 3), title[:80], _INK, font)
+    centre = _centre(mask)
+    outline = None if mask.all() else mask
+    for row, name in enumerate(channels):
+        low, high = np.percentile(volume.array[row, ::2, ::2, ::2], [0.5, 99.7])
+        top = _HEADER + row * (TILE + _GAP)
+        for column, (view, left, right) in enumerate(_VIEWS):
+            tile = _tile(
+                volume.array[row],
+                outline,
+                view=view,
+                centre=centre,
+                spacing_mm=volume.spacing_mm,
+                window=(float(low), float(high)),
+            )
+            corner = (_GAP + column * (TILE + _GAP), top)
+            sheet.paste(tile, (corner[0] + (TILE - tile.width) // 2, corner[1] + (TILE - tile.height) // 2))
+            draw.text((corner[0] + 3, corner[1] + 2), f"{name} · {view}" if column == 0 else view, _INK, font)
+            draw.text((corner[0] + 3, corner[1] + TILE - 15), left, _INK, font)
+            draw.text((corner[0] + TILE - 11, corner[1] + TILE - 15), right, _INK, font)
+    with atomic_path(path) as partial:
+        sheet.save(partial, format="PNG", compress_level=1)
+
+
+def slice_view(array: np.ndarray, view: str, centre: tuple[int, int, int]) -> np.ndarray:
+    """One slice of a (z, y, x) RAS array as it hangs on a light box: anterior or superior up, patient's right left."""
+    z, y, x = centre
+    if view == "axial":
+        return array[z, ::-1, ::-1]
+    if view == "coronal":
+        return array[::-1, y, ::-1]
+    return array[::-1, ::-1, x]
+
+
+def view_size_mm(view: str, shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
+    """Width and height of a view in mm; shape is (z, y, x)."""
+    z, y, x = (size * spacing for size, spacing in zip(shape, spacing_mm[::-1], strict=True))
+    return {"axial": (x, y), "coronal": (x, z), "sagittal": (y, z)}[view]
+
+
+def _centre(mask: Mask) -> tuple[int, int, int]:
+    if not mask.any():
+        return mask.shape[0] // 2, mask.shape[1] // 2, mask.shape[2] // 2
+    middles = []
+    for axis in range(3):
+        profile = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        middles.append(int(profile[0] + profile[-1] + 1) // 2)
+    return middles[0], middles[1], middles[2]
+
+
+def _tile(
+    array: np.ndarray,
+    outline: Mask | None,
+    *,
+    view: str,
+    centre: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    window: tuple[float, float],
+) -> Image.Image:
+    pixels = slice_view(array, view, centre)
+    grey = np.clip((pixels - window[0]) / max(window[1] - window[0], 1e-9) * 255, 0, 255).astype(np.uint8)
+    width_mm, height_mm = view_size_mm(view, array.shape, spacing_mm)
+    scale = TILE / max(width_mm, height_mm)
+    size = max(1, round(width_mm * scale)), max(1, round(height_mm * scale))
+    tile = Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB")
+    if outline is None:
+        return tile
+    inside = Image.fromarray(slice_view(outline, view, centre).astype(np.uint8) * 255).resize(size)
+    edge = np.asarray(inside) > 127
+    border = edge & ~(np.roll(edge, 1, 0) & np.roll(edge, -1, 0) & np.roll(edge, 1, 1) & np.roll(edge, -1, 1))
+    coloured = np.array(tile)
+    coloured[border] = _OUTLINE
+    return Image.fromarray(coloured)
