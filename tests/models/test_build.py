@@ -29,12 +29,12 @@ def test_unknown_name_gets_the_nearest(wrong: str, nearest: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@given(batch=st.integers(1, 2), channels=st.integers(1, 4), depth=SIDES, height=SIDES, width=SIDES)
+@given(batch=st.integers(1, 2), channels=st.integers(1, 4), shape=st.tuples(SIDES, SIDES, SIDES))
 @settings(max_examples=4, deadline=None)
-def test_shapes(name: str, batch: int, channels: int, depth: int, height: int, width: int) -> None:
+def test_shapes(name: str, batch: int, channels: int, shape: tuple[int, int, int]) -> None:
     network = build_network(name, channels).eval()
     with torch.no_grad():
-        maps = network.features(torch.zeros(batch, channels, depth, height, width))
+        maps = network.features(torch.zeros(batch, channels, *shape))
         logits = network.classify(maps)
     assert maps.ndim == 5
     assert len(maps) == batch
@@ -87,7 +87,7 @@ def test_gradient_with_respect_to_the_maps(name: str) -> None:
     assert gradient.abs().sum() > 0
     assert torch.equal(maps, before)
     # The graph behind the maps must have survived too: an in-place ReLU after them would break this one.
-    maps.sum().backward()
+    torch.autograd.backward(maps.sum())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -102,5 +102,5 @@ def test_parameter_count_leaves_out_what_is_frozen() -> None:
     network = build_network("light", 1)
     everything = parameter_count(network)
     weight = next(network.parameters())
-    weight.requires_grad_(requires_grad=False)
+    weight.requires_grad_(False)
     assert parameter_count(network) == everything - weight.numel()

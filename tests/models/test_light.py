@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from genovox.models.build import parameter_count
@@ -50,7 +51,8 @@ def test_learns_to_tell_large_balls_from_small_ones() -> None:
     for step in range(32):
         rows = torch.arange(16) + 16 * (step % 4)
         optimiser.zero_grad()
-        torch.nn.functional.binary_cross_entropy_with_logits(network(volumes[rows]), labels[rows]).backward()
+        loss = functional.binary_cross_entropy_with_logits(network(volumes[rows]), labels[rows])
+        torch.autograd.backward(loss)
         optimiser.step()
     with torch.no_grad():
         logits = network.eval()(volumes)

@@ -111,7 +111,7 @@ def signed_gamma(batch: Tensor, exponents: Tensor) -> Tensor:
 
     Zero stays zero ("no enhancement" of a difference channel) and no sign changes (wash-out stays wash-out); ranks
     stay, and ``1 / exponents`` undoes it. A rescaling of the whole range to 0..1, the usual way, would move zero.
-    A volume of the values 0 and a is left as it is.
+    Where a channel never reaches zero, its value nearest zero takes that place.
 
     Args:
         batch: Shape (B, C, D, H, W), any finite values, float32 or float64.
@@ -122,10 +122,12 @@ def signed_gamma(batch: Tensor, exponents: Tensor) -> Tensor:
     """
     powers = exponents.view(-1, 1, 1, 1, 1)
     tiny = torch.finfo(batch.dtype).tiny
-    highest = batch.amax(dim=(2, 3, 4), keepdim=True).clamp(min=tiny)
-    lowest = batch.amin(dim=(2, 3, 4), keepdim=True).neg().clamp(min=tiny)
-    scale = torch.where(batch < 0, lowest, highest)
-    return torch.copysign(scale * (batch.abs() / scale).pow(powers), batch)
+    highest = batch.amax(dim=(2, 3, 4), keepdim=True)
+    lowest = batch.amin(dim=(2, 3, 4), keepdim=True)
+    pivot = lowest.clamp(min=0) + highest.clamp(max=0)
+    distance = batch - pivot
+    scale = torch.where(distance < 0, pivot - lowest, highest - pivot).clamp(min=tiny)
+    return pivot + torch.copysign(scale * (distance.abs() / scale).pow(powers), distance)
 
 
 def _replace(batch: Tensor, chosen: Tensor, samples: Tensor) -> Tensor:

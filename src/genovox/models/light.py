@@ -17,7 +17,7 @@ class GroupNormBlock(nn.Module):
     """Two 3x3x3 convolutions around a projection, halving every side, with group norm.
 
     Group norm, since a patient's score must not hang on the other patients of its batch, or, between hospitals,
-    on their running statistics; it also trains on batches of one. Batch norm scored no better on small data.
+    on their running statistics; it also trains on batches of one. Batch norm scored alike on small data.
 
     References:
         He et al. (2016), doi:10.1109/CVPR.2016.90. Wu & He (2018), doi:10.1007/978-3-030-01261-8_1.

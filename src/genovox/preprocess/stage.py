@@ -61,7 +61,11 @@ def build_preprocess(study: Study, stage: Stage, *, workers: int) -> None:
     if not made:
         reasons = "; ".join(sorted(set(failures.values()))[:3])
         raise DataError(f"no case of {len(cases)} could be preprocessed: {reasons}")
-    rows = [_link_case(stage.folder, case, cache / keys[case.case_id]) for case in made]
+    rows = [
+        {"case_id": case.case_id, "key": keys[case.case_id]}
+        | _link_case(stage.folder, case, cache / keys[case.case_id])
+        for case in made
+    ]
     _remove_strangers(stage.folder, {case.case_id for case in made})
     write_table(stage.folder / "cases.csv", pd.DataFrame(rows))
     excluded = [
@@ -111,7 +115,7 @@ def _link_case(folder: Path, case: Case, cached: Path) -> dict[str, object]:
             raise_if_disk_full(error, target)
             shutil.copyfile(cached / name, target)
     record: dict[str, object] = read_json(cached / "record.json")
-    return {"case_id": case.case_id} | record
+    return record
 
 
 def _remove_strangers(folder: Path, case_ids: set[str]) -> None:

@@ -1,0 +1,76 @@
+"""The preprocessed cases of a run, ready to be read by a network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genovox.core.artifacts import read_table
+from genovox.core.case import read_cases
+from genovox.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A case whose network input is on disk.
+
+    Attributes:
+        key: Hash of everything its input depends on.
+        volume: File of the channels, (channel, z, y, x) float32.
+    """
+
+    case_id: str
+    patient_id: str
+    family_id: str
+    site: str
+    label: int
+    key: str
+    volume: Path
+
+
+def read_prepared_cases(run: Path) -> dict[str, PreparedCase]:
+    """Every labelled case of a run that was preprocessed, by its id.
+
+    Raises:
+        TableError: If the run's tables are missing.
+    """
+    made = read_table(run / "preprocess" / "cases.csv", required=("case_id", "key")).set_index("case_id")["key"]
+    return {
+        case.case_id: PreparedCase(
+            case_id=case.case_id,
+            patient_id=case.patient_id,
+            family_id=case.family_id,
+            site=case.site,
+            label=case.label,
+            key=str(made[case.case_id]),
+            volume=run / "preprocess" / "volumes" / f"{case.case_id}.npy",
+        )
+        for case in read_cases(run / "cohort" / "cases.csv")
+        if case.case_id in made.index and case.label is not None
+    }
+
+
+def load_batch(cases: Sequence[PreparedCase]) -> Tensor:
+    """Read cases into one tensor.
+
+    Returns:
+        Shape (B, C, D, H, W), float32.
+
+    Raises:
+        DataError: If a volume is missing or damaged.
+    """
+    return torch.from_numpy(np.stack([_load_volume(case) for case in cases]))
+
+
+def _load_volume(case: PreparedCase) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(case.volume, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"cannot read the preprocessed volume of {case.case_id} ({error}); "
+            "remove the run's preprocess/stage.json and the folder .genovox/cache, then run again"
+        ) from None
+    return array

@@ -1,0 +1,33 @@
+"""Networks on disk: safetensors only, never a pickle."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from genovox.core.artifacts import atomic_path
+from genovox.core.errors import DataError
+from genovox.models.blocks import Network
+from genovox.models.build import build_network
+
+
+def save_network(path: Path, network: Network, *, name: str, channels: int) -> None:
+    """Write a network's weights with its name and channels."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    with atomic_path(path) as partial:
+        save_file(state, partial, metadata={"network": name, "channels": str(channels)})
+
+
+def load_network(path: Path, *, name: str, channels: int) -> Network:
+    """Read a network for scoring.
+
+    Raises:
+        DataError: If the file is missing, damaged or holds another network.
+    """
+    network = build_network(name, channels)
+    try:
+        network.load_state_dict(load_file(path))
+    except (FileNotFoundError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path} does not hold a {name} of {channels} channels ({reason}); train again") from None
+    return network.eval()
