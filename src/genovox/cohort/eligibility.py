@@ -17,7 +17,7 @@ from genovox.core.artifacts import FileHashes, Stage, hash_content, read_json, w
 from genovox.core.case import Case, cases_table
 from genovox.core.errors import DataError, StudyError
 from genovox.core.study import Study
-from genovox.core.tasks import run_many, show_progress
+from genovox.core.tasks import available_cores, run_many, show_progress
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def exclusions_table(exclusions: list[Exclusion]) -> pd.DataFrame:
     return table
 
 
-def open_cohort(study: Study, run: Path) -> Stage:
+def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
     """The cohort stage of a study, with its inputs hashed.
 
     Raises:
@@ -72,7 +72,7 @@ def open_cohort(study: Study, run: Path) -> Stage:
     return Stage("cohort", run, FORMAT, config | {"accepted": read_acceptances(run)}, {}, inputs, study.seed)
 
 
-def build_cohort(study: Study, stage: Stage, *, workers: int) -> None:
+def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     """Write ``cases.csv``, ``label_evidence.csv``, ``exclusions.csv``, ``folds.csv`` and ``flow.json``.
 
     Raises:
@@ -86,7 +86,7 @@ def build_cohort(study: Study, stage: Stage, *, workers: int) -> None:
     labels = read_labels(study.root / study.cohort.labels)
     _warn_of_strangers(cases, labels)
     evidence = [labels.find_evidence(case) for case in cases]
-    included, exclusions = _select(study, stage, cases, evidence, workers)
+    included, exclusions = _select(study, stage, cases, evidence, workers or available_cores())
     write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
     write_table(stage.folder / "exclusions.csv", exclusions_table(exclusions))
     write_json(stage.folder / "flow.json", describe_flow(cases, included, exclusions, labels.unit))

@@ -46,3 +46,12 @@ class _LevelPrefix(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message = super().format(record)
         return f"warning: {message}" if record.levelno == logging.WARNING else message
+
+
+def log_line(line: str) -> None:
+    """One line for the user that ``run.log`` keeps too, whatever the level asked for."""
+    logger = logging.getLogger(LOGGER_NAME)
+    if logger.handlers:
+        logger.error("%s", line)
+    else:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

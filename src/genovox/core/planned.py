@@ -1,7 +1,9 @@
 """What the study file may say one day but this version cannot do: refused by name, never ignored."""
 
+import difflib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from genovox import __version__
@@ -31,6 +33,17 @@ _PLANNED: tuple[tuple[str, Callable[[Any], bool], str, str], ...] = (
 )
 
 
+_CHANNEL = re.compile(r"pre|post[1-9]\d*|subtraction[1-9]\d*|washout")
+_PLANNED_CHANNEL = re.compile(
+    r"subtraction@\d+s|post@\d+s|enhancement\d*|washin|ser|time-to-peak|initial-area|ktrans|ve|vp"
+)
+CHANNEL_NAMES = ("pre", "post1", "subtraction1", "washout")
+MODEL_NAMES = ("light", "resnet10", "resnet18")
+_PLANNED_MODEL = re.compile(
+    r"resnet(34|50|101|152|200)|light-separable|densenet121|radiomics|metadata|clinical|oracle|[a-z0-9-]+@.+"
+)
+
+
 def refuse_planned(content: dict[str, Any], name: str) -> None:
     """Refuse what a later version brings.
 
@@ -48,6 +61,10 @@ def refuse_planned(content: dict[str, Any], name: str) -> None:
             value = value.get(key) if isinstance(value, dict) else None
         if value is not None and is_planned(value):
             lines.append(f"{name}: {place} = {json.dumps(value)}: {what} is not in genovox {__version__}; {instead}")
+    lines += [
+        f"{name}: {line}" for line in _refuse_names(content, "preprocess", "channels", _is_channel, CHANNEL_NAMES)
+    ]
+    lines += [f"{name}: {line}" for line in _refuse_names(content, "train", "models", _is_model, MODEL_NAMES)]
     cohort = content.get("cohort", {})
     if cohort.get("unit") == "breast" and cohort.get("breasts", "affected") != "both":
         lines.append(
@@ -56,3 +73,27 @@ def refuse_planned(content: dict[str, Any], name: str) -> None:
         )
     if lines:
         raise StudyError("\n".join(lines))
+
+
+def _is_channel(channel: str) -> bool | None:
+    return True if _CHANNEL.fullmatch(channel) else None if _PLANNED_CHANNEL.fullmatch(channel) else False
+
+
+def _is_model(model: str) -> bool | None:
+    return True if model in MODEL_NAMES else None if _PLANNED_MODEL.fullmatch(model) else False
+
+
+def _refuse_names(
+    content: dict[str, Any], table: str, key: str, is_known: Callable[[str], bool | None], valid: tuple[str, ...]
+) -> Iterator[str]:
+    """One line for each name of a list that is planned (None) or unknown (False), or stands twice."""
+    names = content.get(table, {}).get(key, [])
+    for position, entry in enumerate(names):
+        place = f"{table}.{key}[{position}] = {json.dumps(entry)}"
+        if entry in names[:position]:
+            yield f"{place}: stands twice; remove one"
+        elif is_known(entry) is None:
+            yield f"{place} is not in genovox {__version__}; use {', '.join(valid)}"
+        elif not is_known(entry):
+            nearest = difflib.get_close_matches(entry, valid, n=1)
+            yield f"{place} is unknown; " + (f'did you mean "{nearest[0]}"?' if nearest else f"use {', '.join(valid)}")

@@ -21,7 +21,7 @@ from genovox.core.artifacts import (
 from genovox.core.case import Case, read_cases
 from genovox.core.errors import DataError
 from genovox.core.study import PreprocessTable, Study
-from genovox.core.tasks import run_many, show_progress
+from genovox.core.tasks import available_cores, run_many, show_progress
 from genovox.preprocess.pipeline import figures_as_row, preprocess_images, save_array, save_mask
 from genovox.preprocess.quality import draw_quality_picture
 
@@ -39,13 +39,13 @@ class _Task:
     folder: Path
 
 
-def open_preprocess(study: Study, run: Path) -> Stage:
+def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
     """The preprocess stage of a study whose cohort is built."""
     cohort = require_stage(run, "cohort")
     return Stage("preprocess", run, FORMAT, study.as_dict()["preprocess"], {"cohort": cohort["key"]}, {}, study.seed)
 
 
-def build_preprocess(study: Study, stage: Stage, *, workers: int) -> None:
+def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     """Write ``volumes/``, ``masks/``, ``qc/``, ``cases.csv`` and ``exclusions.csv``.
 
     Raises:
@@ -56,7 +56,7 @@ def build_preprocess(study: Study, stage: Stage, *, workers: int) -> None:
     cache = study.root / ".genovox" / "cache" / "preprocess"
     keys = {case.case_id: hash_content([FORMAT, stage.config, [inputs[i] for i in case.images]]) for case in cases}
     new = [case for case in cases if not (cache / keys[case.case_id] / "record.json").exists()]
-    failures = _preprocess_all(study, new, cache, keys, workers)
+    failures = _preprocess_all(study, new, cache, keys, workers or available_cores())
     made = [case for case in cases if case.case_id not in failures]
     if not made:
         reasons = "; ".join(sorted(set(failures.values()))[:3])

@@ -79,7 +79,7 @@ class FoldTask:
         return record.exists() and bool(read_json(record)["key"] == self.key)
 
 
-def open_train(study: Study, run: Path, device: str) -> Stage:
+def open_stage(study: Study, run: Path, device: str) -> Stage:
     """The train stage of a study whose cases are preprocessed.
 
     Raises:
@@ -93,12 +93,12 @@ def open_train(study: Study, run: Path, device: str) -> Stage:
     return Stage("train", run, FORMAT, config, upstream, {}, study.seed)
 
 
-def build_train(study: Study, stage: Stage, *, workers: int | None) -> None:
+def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     """Train what is not finished and write ``predictions.csv``.
 
     Args:
         study: The study.
-        stage: From ``open_train``.
+        stage: From ``open_stage``.
         workers: Folds at once; None lets the machine decide.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -26,7 +27,7 @@ class Resolution:
     """
 
     device: str
-    precision: str
+    precision: Literal["32-true"]
     threads: int
     memory_format: str
     compile: bool

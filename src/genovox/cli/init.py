@@ -1,0 +1,106 @@
+"""``genovox init``: a first manifest and study file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_STUDY = """# A genovox study; every key and what it means: docs/study-file.md
+[study]
+schema = 1
+name = "{name}"
+seed = 7
+
+[cohort]
+images = "manifest.csv"           # one row a case; check patient_id: folds never split a patient
+labels = "{labels}"
+unit = "volume"
+
+[cohort.splits]
+folds = 5
+repeats = 1
+
+[preprocess]                      # spacing and shape are x, y, z
+spacing_mm = [{spacing}]
+shape = [{shape}]
+foreground = "{foreground}"
+normalise = "joint-z"
+channels = [{channels}]
+
+[augment]
+preset = "breast-dce"             # isotropic for objects that have no left and right
+
+[train]
+models = ["light"]                # the first is the study's primary model
+epochs = 40
+
+[audit]
+minimum_auc = 0.60                # what would be useful; fix it before you look
+"""
+
+
+def init(
+    images: Annotated[Path, typer.Argument(help="Folder with NIfTI or NRRD files.", show_default=False)],
+    labels: Annotated[
+        Path | None, typer.Option(help="Table with patient_id,label or case_id,label; without it, one to fill in.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to write manifest.csv and study.toml.")] = Path(),
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Write manifest.csv and study.toml for a folder of scans.
+
+    Files that differ only by pre, post1, post2, ... at the end of their names are phases of one case.
+
+    Example: genovox init scans/ --labels labels.csv
+    """
+    import os
+
+    import pandas as pd
+
+    from genovox.cohort.discovery import discover_images, propose_grid
+    from genovox.core.artifacts import write_table, write_text
+    from genovox.core.errors import UsageError
+
+    targets = [out / "manifest.csv", out / "study.toml", *([] if labels else [out / "labels.csv"])]
+    existing = [str(target) for target in targets if target.exists()]
+    if existing and not force:
+        raise UsageError(f"{', '.join(existing)} would be replaced; use --force, or --out for another folder")
+    found = discover_images(images, labels, out)
+    spacing_mm, shape = propose_grid(found)
+    channels = ["pre", "subtraction1", "washout"][: found.phases]
+    write_table(out / "manifest.csv", found.manifest)
+    if labels is None:
+        blank = pd.DataFrame({"case_id": found.manifest["case_id"], "label": "", "reason": ""})
+        write_table(out / "labels.csv", blank)
+    write_text(
+        out / "study.toml",
+        _STUDY.format(
+            name=_safe_name(images.resolve().name),
+            labels=os.path.relpath(labels.resolve(), out.resolve()) if labels else "labels.csv",
+            spacing=", ".join(f"{value:g}" for value in spacing_mm),
+            shape=", ".join(str(value) for value in shape),
+            foreground="body",
+            channels=", ".join(f'"{channel}"' for channel in channels),
+        ),
+    )
+    typer.echo(
+        f"{len(found.manifest)} cases of {found.manifest['patient_id'].nunique()} patients, "
+        f"{found.phases} phase{'s' if found.phases > 1 else ''} each at least -> {', '.join(map(str, targets))}"
+    )
+    if found.skipped:
+        typer.echo(f"left out {len(found.skipped)} files that look like masks, such as {found.skipped[0]}")
+    if found.guessed_patients:
+        typer.echo(
+            f"check manifest.csv: the patient of {len(found.guessed_patients)} cases is a guess from the file name "
+            f"(such as {found.guessed_patients[0]}); cases of one patient must share a patient_id"
+        )
+    if labels is None:
+        typer.echo("fill in labels.csv: 1 carrier, 0 tested and none found, empty unknown")
+    typer.echo(f"next: genovox run {out / 'study.toml'}")
+
+
+def _safe_name(name: str) -> str:
+    import re
+
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "study"

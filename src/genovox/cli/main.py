@@ -1,0 +1,81 @@
+"""The command ``genovox``: verbs, errors and exit codes."""
+
+import logging
+import sys
+from typing import NoReturn
+
+import typer
+
+from genovox.cli import doctor, init, predict, stages
+
+app = typer.Typer(
+    name="genovox",
+    help="Honest prediction of gene mutation status from 3D breast MRI: biology, the scanner, or chance?\n\n"
+    "Start: genovox init scans/ --labels labels.csv, then genovox run study.toml. "
+    "Research use only; it never replaces a genetic test.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("init")(init.init)
+for verb in stages.STAGE_VERBS:
+    app.command(verb.__name__)(verb)
+app.command("predict")(predict.predict)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command; every error becomes one line and an exit code.
+
+    Args:
+        arguments: As on the command line, without the program's name.
+
+    Returns:
+        0 done; 2 wrong usage; 3 bad data; 4 refused by a gate; 130 interrupted; 1 a bug of ours.
+    """
+    try:
+        app(arguments, prog_name="genovox")
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on where it stopped")
+        return 130
+    except Exception as error:
+        return _report_error(error)
+    return 0
+
+
+def _report_error(error: Exception) -> int:
+    from genovox.core.artifacts import raise_if_disk_full
+    from genovox.core.errors import GenovoxError
+
+    if isinstance(error, OSError):
+        try:
+            raise_if_disk_full(error, error.filename or "the disk")
+        except GenovoxError as full:
+            error = full
+    if isinstance(error, GenovoxError):
+        for line in str(error).splitlines():
+            _say(f"error: {line}")
+        return error.exit_code
+    if isinstance(error, PermissionError):
+        _say(f"error: no permission: {error.filename}; change its permissions or choose another folder with --out")
+        return 3
+    logging.getLogger("genovox").debug("unforeseen error", exc_info=error)
+    _say(
+        f"error: unforeseen {type(error).__name__}: {error}; this is a bug in genovox, "
+        "please report it with the end of run.log"
+    )
+    return 1
+
+
+def _say(line: str) -> None:
+    from genovox.core.log import log_line
+
+    log_line(line)

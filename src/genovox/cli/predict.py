@@ -1,0 +1,45 @@
+"""``genovox predict``: a finished run on a new scan."""
+
+from typing import Annotated
+
+import typer
+
+from genovox.cli.options import Device, Json, RunPath
+
+
+def predict(
+    run: RunPath,
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="One 3D or 4D file, or the phases in order (or joined by ;)."),
+    ],
+    model: Annotated[str, typer.Option(help="Network to use; default: the study's primary model.")] = "",
+    device: Device = "auto",
+    *,
+    as_json: Json = False,
+) -> None:
+    """Score one scan with every network of a run's folds.
+
+    Example: genovox predict runs/my-study pre.nii.gz post1.nii.gz --json
+    """
+    import json
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from genovox.core.log import start_log
+    from genovox.predict.inference import predict_scan
+
+    start_log()
+    paths = [Path(part) for image in images for part in image.split(";") if part]
+    prediction = predict_scan(run, paths, model=model, device=device)
+    if as_json:
+        typer.echo(json.dumps(asdict(prediction), indent=2))
+        return
+    typer.echo(
+        f"{prediction.model}: {prediction.probability:.3f} "
+        f"(over {prediction.networks} networks: SD {prediction.spread_sd:.3f}, "
+        f"{prediction.lowest:.3f} to {prediction.highest:.3f}); uncalibrated"
+    )
+    for warning in prediction.warnings:
+        typer.echo(f"warning: {warning}")
+    typer.echo(prediction.notice)

@@ -1,0 +1,184 @@
+"""The road of a study: which stage follows which, and how a verb brings one up to date."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import typer
+
+from genovox.core.artifacts import STAGES, Stage, hold_run, read_json, read_stage
+from genovox.core.errors import UsageError
+from genovox.core.log import log_to_run, start_log
+from genovox.core.study import Study
+
+
+class StageModule(Protocol):
+    """What every stage offers."""
+
+    def open_stage(self, study: Study, run: Path, device: str) -> Stage:
+        """The stage as the study wants it, with its key."""
+
+    def build_stage(self, study: Study, stage: Stage, workers: int | None) -> None:
+        """Write the stage's files."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options of a verb say."""
+
+    assignments: tuple[str, ...] = ()
+    out: Path | None = None
+    workers: int | None = None
+    device: str = "auto"
+    as_json: bool = False
+    dry_run: bool = False
+    accept: list[str] = field(default_factory=list)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Road:
+    """A study on its way through one run folder."""
+
+    study: Study
+    run: Path
+    settings: Settings
+
+    def open_stage(self, name: str) -> Stage:
+        """The stage as the study now wants it."""
+        return _module(name).open_stage(self.study, self.run, self.settings.device)
+
+    def bring(self, name: str) -> None:
+        """Bring one stage up to date."""
+        stage = self.open_stage(name)
+        stage.bring_up_to_date(lambda: _module(name).build_stage(self.study, stage, self.settings.workers))
+
+    def require_upstream(self, name: str) -> None:
+        """Refuse to build on a stage that is missing or stale.
+
+        Raises:
+            UsageError: Naming the stage, what changed and the command that mends it.
+        """
+        for upstream in STAGES[: STAGES.index(name)]:
+            if upstream in _READ_BY[name]:
+                stage = self.open_stage(upstream)
+                if not stage.is_current():
+                    raise UsageError(
+                        f"{name} reads {upstream}, which is {_state(stage)}; run first: genovox {upstream} {self.run}, "
+                        f"or everything: genovox run {self.run}"
+                    )
+
+
+@contextmanager
+def open_road(target: Path, settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[Road]:
+    """Load the study, take the run folder and start its log.
+
+    Args:
+        target: A study file or a run folder.
+        settings: The verb's options.
+        quiet: Show warnings only.
+        verbose: Show details.
+
+    Raises:
+        UsageError: If neither a study nor a run is there, or another process holds the run.
+    """
+    from genovox.cohort.gates import record_acceptance
+
+    start_log(quiet=quiet, verbose=verbose)
+    if target.is_dir():
+        study = Study.load_snapshot(target, settings.assignments)
+        run = settings.out or target
+    else:
+        study = Study.load(target, settings.assignments)
+        run = settings.out or study.root / "runs" / study.study.name
+    if settings.dry_run:
+        yield Road(study, run, settings)
+        return
+    with hold_run(run):
+        log_to_run(run)
+        study.save_snapshot(run)
+        record_acceptance(run, settings.accept, settings.reason)
+        yield Road(study, run, settings)
+
+
+def travel(target: Path, stages: tuple[str, ...], settings: Settings, *, quiet: bool, verbose: bool) -> None:
+    """Bring stages up to date, in order, and say where the result is."""
+    with open_road(target, settings, quiet=quiet, verbose=verbose) as road:
+        if settings.dry_run:
+            for name in stages:
+                typer.echo(f"{name:<11} {_foresee(road, name)}")
+            return
+        if len(stages) == 1:
+            road.require_upstream(stages[0])
+        for name in stages:
+            road.bring(name)
+        if settings.as_json:
+            typer.echo(json.dumps(summarise(road.run), indent=2))
+        elif not quiet and (road.run / "audit" / "audit.json").exists() and len(stages) > 1:
+            _print_conclusion(road.run)
+
+
+def summarise(run: Path) -> dict[str, Any]:
+    """What a run has come to, for scripts."""
+    stages = {name: "done" if read_stage(run, name) else "missing" for name in STAGES}
+    summary: dict[str, Any] = {"run": str(run), "stages": stages}
+    for name, file in (("headline", "evaluate/metrics.json"), ("audit", "audit/audit.json")):
+        path = run / file
+        if path.exists() and stages[path.parent.name] == "done":
+            content = read_json(path)
+            summary |= {"headline": content["headline"]} if name == "headline" else {"verdict": content["verdict"]}
+    report = run / "report" / "index.html"
+    if report.exists():
+        summary["report"] = str(report)
+    return summary
+
+
+def _print_conclusion(run: Path) -> None:
+    audit = read_json(run / "audit" / "audit.json")
+    typer.echo("")
+    typer.echo(audit["headline"])
+    typer.echo(f"Verdict: {audit['verdict']}. {audit['paragraph']}")
+    typer.echo(f"Report:  {run / 'report' / 'index.html'}")
+    typer.echo("Research use only; this does not replace a genetic test.")
+
+
+def _foresee(road: Road, name: str) -> str:
+    try:
+        stage = road.open_stage(name)
+    except UsageError:
+        return "would run (what it reads is not made yet)"
+    return "up to date" if stage.is_current() else f"would run: {stage.describe_change()}"
+
+
+def _state(stage: Stage) -> str:
+    change = stage.describe_change()
+    return change if change == "not made yet" else f"stale ({change})"
+
+
+def _module(name: str) -> StageModule:
+    """A stage's module, imported only when it is needed: some bring torch."""
+    return cast("StageModule", importlib.import_module(_MODULES[name]))
+
+
+_MODULES = {
+    "cohort": "genovox.cohort.eligibility",
+    "preprocess": "genovox.preprocess.stage",
+    "train": "genovox.train.crossval",
+    "evaluate": "genovox.evaluate.stage",
+    "audit": "genovox.audit.stage",
+    "explain": "genovox.explain.stage",
+    "report": "genovox.report.stage",
+}
+_READ_BY: dict[str, tuple[str, ...]] = {
+    "cohort": (),
+    "preprocess": ("cohort",),
+    "train": ("cohort", "preprocess"),
+    "evaluate": ("cohort", "train"),
+    "audit": ("cohort", "preprocess", "train", "evaluate"),
+    "explain": ("cohort", "preprocess", "train", "evaluate"),
+    "report": ("cohort", "preprocess", "train", "evaluate", "audit", "explain"),
+}

@@ -1,0 +1,152 @@
+"""A first manifest and study file from a folder of images: a start for a person to check."""
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import SimpleITK as sitk
+
+from genovox.core.artifacts import read_table
+from genovox.core.errors import DataError
+from genovox.core.volume import is_image_path
+
+_PHASE = re.compile(r"(?:^|[_\-. ])(?:(?P<pre>pre)|(?:post|phase|ph)[_\-]?(?P<number>\d+))$", re.IGNORECASE)
+_SIDE = re.compile(r"(?:^|[_\-. ])(left|right|l|r)(?=$|[_\-. ])", re.IGNORECASE)
+_NOT_A_SCAN = re.compile(r"(?:^|[_\-. ])(mask|seg|segmentation|label|roi)$", re.IGNORECASE)
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_VOXEL_BUDGET = 96**3
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a folder holds, as far as names tell.
+
+    Attributes:
+        manifest: Rows ``case_id, patient_id, image, laterality``.
+        skipped: Files that look like masks.
+        guessed_patients: Cases whose patient is only guessed from the file's name.
+        phases: Fewest phases of any case.
+        spacing_mm: Median spacing along x, y, z of the scans' arrays.
+        shape: Median size along x, y, z.
+    """
+
+    manifest: pd.DataFrame
+    skipped: list[str]
+    guessed_patients: list[str]
+    phases: int
+    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+
+
+def discover_images(folder: Path, labels: Path | None, root: Path) -> Discovery:
+    """List the NIfTI and NRRD files of a folder as cases.
+
+    Files that differ only by ``pre``, ``postK`` or ``phaseK`` at the end of the name are phases of one case. The
+    patient is the id of the labels table that the path holds as a folder or as the start of the name; failing that,
+    the folder a file lies in, or its name.
+
+    Args:
+        folder: Searched with its subfolders.
+        labels: Table with ``patient_id,label`` or ``case_id,label``, or None.
+        root: Folder of the study; paths are written relative to it.
+
+    Raises:
+        DataError: If the folder is missing or holds no image.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no such folder: {folder}; give the folder that holds the NIfTI or NRRD files")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and is_image_path(path))
+    if not files:
+        raise DataError(f"no NIfTI or NRRD file (.nii, .nii.gz, .nrrd, .nhdr) under {folder}; convert the scans first")
+    patients = _patient_of_case(labels)
+    groups: dict[str, dict[int, Path]] = defaultdict(dict)
+    skipped = []
+    for path in files:
+        stem = _strip_suffix(path.name)
+        if _NOT_A_SCAN.search(stem):
+            skipped.append(str(path.relative_to(folder)))
+            continue
+        match = _PHASE.search(stem)
+        phase = 0 if match is None or match["pre"] else int(match["number"])
+        base = stem[: match.start()] if match else stem
+        groups["/".join((*path.relative_to(folder).parent.parts, base))][phase] = path
+    rows, guessed = [], []
+    for name, phases in groups.items():
+        case_id = _UNSAFE.sub("-", name.strip("/").replace("/", "-")).strip("-_.") or _UNSAFE.sub("-", folder.name)
+        patient_id, is_guess = _find_patient(name, case_id, folder.name, patients)
+        if is_guess:
+            guessed.append(case_id)
+        side = _SIDE.search(name.rsplit("/", 1)[-1])
+        laterality = {"l": "left", "r": "right"}[side[1][0].lower()] if side else ""
+        images = ";".join(_relative(phases[phase], root) for phase in sorted(phases))
+        rows.append({"case_id": case_id, "patient_id": patient_id, "image": images, "laterality": laterality})
+    manifest = pd.DataFrame(rows).sort_values("case_id", ignore_index=True)
+    spacing_mm, shape = _measure([next(iter(phases.values())) for phases in groups.values()])
+    fewest = min(len(phases) for phases in groups.values())
+    return Discovery(manifest, skipped, guessed, fewest, spacing_mm, shape)
+
+
+def propose_grid(discovery: Discovery) -> tuple[tuple[float, float, float], tuple[int, int, int]]:
+    """Spacing and shape (x, y, z) that hold the median scan in about 96^3 voxels at most."""
+    extent = [size * spacing for size, spacing in zip(discovery.shape, discovery.spacing_mm, strict=True)]
+    volume = extent[0] * extent[1] * extent[2]
+    finest = min(discovery.spacing_mm)
+    isotropic = max(finest, (volume / _VOXEL_BUDGET) ** (1 / 3))
+    spacing = round(isotropic * 4 + 0.499) / 4 if isotropic > finest else round(finest, 3)
+    shape = [max(16, -(-round(length / spacing) // 8) * 8) for length in extent]
+    return (spacing, spacing, spacing), (shape[0], shape[1], shape[2])
+
+
+def _patient_of_case(labels: Path | None) -> dict[str, str]:
+    """Patient by whatever the labels table calls a case or a patient."""
+    if labels is None:
+        return {}
+    table = read_table(labels, required=("label",))
+    names: dict[str, str] = {}
+    for column in ("patient_id", "case_id"):
+        if column in table.columns:
+            owner = "patient_id" if "patient_id" in table.columns else "case_id"
+            names |= dict(zip(table[column], table[owner], strict=True))
+    return {name: owner for name, owner in names.items() if name}
+
+
+def _find_patient(name: str, case_id: str, folder: str, patients: dict[str, str]) -> tuple[str, bool]:
+    parts = name.split("/")
+    candidates = [case_id, *parts, folder]
+    for candidate in candidates:
+        if candidate in patients:
+            return patients[candidate], False
+    prefixes = [known for known in patients if re.match(re.escape(known) + r"(?![A-Za-z0-9])", parts[-1])]
+    if prefixes:
+        return patients[max(prefixes, key=len)], False
+    if len(parts) > 1:
+        return parts[0], False
+    return case_id, True
+
+
+def _measure(paths: list[Path]) -> tuple[tuple[float, float, float], tuple[int, int, int]]:
+    spacings, shapes = [], []
+    for path in paths:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError:
+            continue
+        spacings.append(reader.GetSpacing()[:3])
+        shapes.append(reader.GetSize()[:3])
+    if not spacings:
+        raise DataError(f"none of {len(paths)} images can be read, such as {paths[0].name}; convert them again")
+    spacing, shape = pd.DataFrame(spacings).median(), pd.DataFrame(shapes).median()
+    return (float(spacing[0]), float(spacing[1]), float(spacing[2])), (int(shape[0]), int(shape[1]), int(shape[2]))
+
+
+def _strip_suffix(name: str) -> str:
+    return re.sub(r"\.(nii\.gz|nii|nrrd|nhdr)$", "", name, flags=re.IGNORECASE)
+
+
+def _relative(path: Path, root: Path) -> str:
+    return os.path.relpath(path.resolve(), root.resolve())
