@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -46,7 +47,7 @@ def run_command(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         _say("interrupted; the same command goes on where it stopped")
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a user sees one line, never a traceback
         return _report_error(error)
     return 0
 
@@ -57,7 +58,7 @@ def _report_error(error: Exception) -> int:
 
     if isinstance(error, OSError):
         try:
-            raise_if_disk_full(error, error.filename or "the disk")
+            raise_if_disk_full(error, Path(error.filename or "the disk"))
         except GenovoxError as full:
             error = full
     if isinstance(error, GenovoxError):

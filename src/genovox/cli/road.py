@@ -126,11 +126,13 @@ def summarise(run: Path) -> dict[str, Any]:
     """What a run has come to, for scripts."""
     stages = {name: "done" if read_stage(run, name) else "missing" for name in STAGES}
     summary: dict[str, Any] = {"run": str(run), "stages": stages}
-    for name, file in (("headline", "evaluate/metrics.json"), ("audit", "audit/audit.json")):
-        path = run / file
-        if path.exists() and stages[path.parent.name] == "done":
-            content = read_json(path)
-            summary |= {"headline": content["headline"]} if name == "headline" else {"verdict": content["verdict"]}
+    if stages["evaluate"] == "done":
+        metrics = read_json(run / "evaluate" / "metrics.json")
+        block = metrics["models"][metrics["primary"]]["cross_validation"]
+        summary |= {"model": metrics["primary"], "metrics": block["metrics"]}
+    if stages["audit"] == "done":
+        audit = read_json(run / "audit" / "audit.json")
+        summary |= {name: audit[name] for name in ("headline", "verdict", "confounding", "beyond_clinical")}
     report = run / "report" / "index.html"
     if report.exists():
         summary["report"] = str(report)

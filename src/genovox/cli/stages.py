@@ -34,7 +34,8 @@ def _make_verb(name: str, text: str, example: str) -> Callable[..., None]:
         quiet: Quiet = False,
         verbose: Verbose = False,
     ) -> None:
-        from genovox.cli.road import STAGES, Settings, travel
+        from genovox.cli.road import Settings, travel
+        from genovox.core.artifacts import STAGES
 
         settings = Settings(tuple(assignments or ()), out, workers, device, as_json, dry_run, accept or [], reason)
         travel(study, STAGES if name == "run" else (name,), settings, quiet=quiet, verbose=verbose)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
 
+from genovox.core.artifacts import atomic_path
 from genovox.core.errors import ImageError
 
 Array = npt.NDArray[np.float32]
@@ -128,11 +129,14 @@ def read_volume(path: Path) -> Volume:
 
 
 def write_nifti(path: Path, volume: Volume) -> None:
-    """Write a volume as NIfTI (.nii or .nii.gz); several phases become the fourth axis."""
+    """Write a volume as NIfTI atomically, compressed if the name ends in ``.gz``; phases become the fourth axis."""
     data = np.transpose(volume.array, (3, 2, 1, 0))
     image = nibabel.Nifti1Image(data[..., 0] if data.shape[3] == 1 else data, volume.affine)
     image.header.set_xyzt_units("mm")
-    nibabel.save(image, path)
+    content = image.to_bytes()
+    with atomic_path(path) as partial:
+        # No time stamp in the gzip header: the same volume gives the same file.
+        partial.write_bytes(gzip.compress(content, 3, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _read_nifti(path: Path) -> Volume:

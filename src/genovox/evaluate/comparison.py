@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters
+from genovox.evaluate.intervals import MINIMUM_CLUSTERS, TAILS, Clusters
 from genovox.evaluate.schema import Difference
 from genovox.evaluate.scoring import BlockScores
 
@@ -43,7 +43,7 @@ def _compare(model: str, other: BlockScores, primary: BlockScores, clusters: Clu
     draws = draws[~np.isnan(draws)]
     if not draws.size:
         return _not_assessed(model, difference, "no resample has a fold with both classes")
-    low, high = (float(bound) for bound in np.quantile(draws, [0.025, 0.975]))
+    low, high = (float(bound) for bound in np.quantile(draws, TAILS))
     # One is added to each count: B resamples cannot show a p below 1 / (B + 1).
     tail = (1 + min((draws <= 0).sum(), (draws >= 0).sum())) / (1 + draws.size)
     return Difference(

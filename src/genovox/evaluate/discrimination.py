@@ -81,7 +81,9 @@ def _accumulate_calls(labels: ArrayLike, scores: ArrayLike, weights: Weights) ->
 
 def _divide(part: Floats, whole: Floats) -> Floats:
     """``part / whole``, NaN where ``whole`` is 0: a rate of nothing is not 0."""
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+    quotient: Floats = np.full(np.shape(part), np.nan)
+    np.divide(part, whole, out=quotient, where=whole > 0)
+    return quotient
 
 
 def _area_under_roc(true: Floats, false: Floats) -> Floats:
@@ -198,7 +200,7 @@ def count_decisions(labels: ArrayLike, calls: ArrayLike, weights: ArrayLike | No
         weights: Shape (B, n), (n,) or None.
     """
     cells = cells_of_decisions(labels, calls)
-    return Confusion(*(_as_rows(weights, len(cells)).astype(np.float64) @ cells).T)
+    return sum_cells(cells, _as_rows(weights, len(cells)))
 
 
 def cells_of_decisions(labels: ArrayLike, calls: ArrayLike) -> Floats:
@@ -206,6 +208,13 @@ def cells_of_decisions(labels: ArrayLike, calls: ArrayLike) -> Floats:
     positive, called = np.asarray(labels) == 1, np.asarray(calls, dtype=bool)
     cells = [positive & called, ~positive & called, ~positive & ~called, positive & ~called]
     return np.stack(cells, axis=1).astype(np.float64)
+
+
+def sum_cells(cells: Floats, weights: Weights) -> Confusion:
+    """Confusion counts of cells, shape (n, 4) in the order of ``Confusion``, under weights, shape (B, n)."""
+    step = max(1, _CHUNK_ELEMENTS // len(cells))
+    chunks = [weights[start : start + step].astype(np.float64) @ cells for start in range(0, len(weights), step)]
+    return Confusion(*np.concatenate(chunks).T)
 
 
 def rates_of_confusion(counts: Confusion) -> dict[str, Floats]:

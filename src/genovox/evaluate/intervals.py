@@ -15,10 +15,10 @@ from scipy.sparse.csgraph import connected_components
 from genovox.evaluate.schema import ClusterCounts, Metric
 
 Floats = NDArray[np.float64]
-CONFIDENCE = 0.95
+TAILS = (0.025, 0.975)
+"""Quantiles of a 95% interval."""
 MINIMUM_CLUSTERS = 10
 """Fewer independent clusters in a class give counts and no interval."""
-_TAIL = (1 - CONFIDENCE) / 2
 
 
 def cluster_patients(patient_ids: pd.Series, family_ids: pd.Series | None = None) -> NDArray[np.int64]:
@@ -146,10 +146,10 @@ def summarise_draws(
     method = f"percentile bootstrap of patients, {draws.size} resamples"
     if defined.size < draws.size:
         notes.append(f"not defined in {draws.size - defined.size} of {draws.size} resamples, which are left out")
-    low, high = np.quantile(defined, [_TAIL, 1 - _TAIL])
+    low, high = np.quantile(defined, TAILS)
     if low == high and estimate in (0.0, 1.0):
         trials = independent or min(clusters.counts.positive, clusters.counts.negative)
-        bound = _TAIL ** (1 / trials)
+        bound = TAILS[0] ** (1 / trials)
         low, high = (bound, 1.0) if estimate == 1.0 else (0.0, 1 - bound)
         method = f"exact binomial, {trials} independent patients"
         notes.append(f"every resample gives {estimate:.0f}: resampling cannot show the doubt that remains")

@@ -3,7 +3,7 @@
 A scored row ("unit") is a patient where labels belong to patients, a case where they belong to cases.
 """
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -167,9 +167,9 @@ def _require_same_tests(table: pd.DataFrame) -> None:
             f"the fixed test part is scored once, got {fixed['repeat'].nunique()} repeats of it; "
             "keep the row of one repeat a case and model"
         )
-    reference: set[tuple[object, ...]] = set()
+    reference: set[tuple[Any, ...]] = set()
     for model, rows in test.groupby("model", sort=False):
-        tested = set(zip(rows["repeat"], rows["fold"], rows["case_id"], strict=True))
+        tested: set[tuple[Any, ...]] = set(zip(rows["repeat"], rows["fold"], rows["case_id"], strict=True))
         reference = reference or tested
         if tested != reference:
             raise TableError(

@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from genovox.evaluate.discrimination import (
     GRID,
     UNDEFINED,
-    Confusion,
     Ranking,
     cells_of_decisions,
     rank_rows,
     rates_of_confusion,
     roc_auc,
+    sum_cells,
 )
-from genovox.evaluate.intervals import Clusters, draw_weights, summarise_draws
+from genovox.evaluate.intervals import TAILS, Clusters, draw_weights, summarise_draws
 from genovox.evaluate.schema import Block, ConfusionRow, FoldScore, Metric, MetricSet, OperatingPoint, SkippedFold
 
 Floats = NDArray[np.float64]
@@ -45,10 +45,10 @@ class BlockScores:
 
 def list_folds(table: pd.DataFrame) -> dict[FoldKey, NDArray[np.intp]]:
     """Row positions of each (repeat, fold), repeats and folds in their natural order ("10" after "9")."""
-    groups = table.groupby(["repeat", "fold"], sort=False).indices
-    keys = [(int(repeat), str(fold)) for repeat, fold in groups]
-    rows = dict(zip(keys, groups.values(), strict=True))
-    return {key: np.asarray(rows[key]) for key in sorted(keys, key=lambda key: (key[0], len(key[1]), key[1]))}
+    repeats, folds = table["repeat"].to_numpy(), table["fold"].to_numpy()
+    keys = {(int(repeat), str(fold)) for repeat, fold in zip(repeats, folds, strict=True)}
+    ordered = sorted(keys, key=lambda key: (key[0], len(key[1]), key[1]))
+    return {key: np.flatnonzero((repeats == key[0]) & (folds == key[1])) for key in ordered}
 
 
 def within_fold_auc(table: pd.DataFrame, weights: ArrayLike | None = None) -> Floats:
@@ -231,18 +231,19 @@ def _score_decisions(
     means = {name: _FoldMean() for name in UNDEFINED}
     undefined: dict[str, list[int]] = {name: [] for name in UNDEFINED}
     confusion, called_clusters = [], []
-    for repeat, rows in sorted(test.groupby("repeat").indices.items()):
+    repeats = test["repeat"].to_numpy()
+    for repeat in np.unique(repeats).tolist():
+        rows = np.flatnonzero(repeats == repeat)
         # Counts a cluster first: resamples then cost one small matrix product, whatever the number of cases.
-        per_cluster = np.stack(
-            [np.bincount(columns[rows], weights=cell, minlength=len(clusters.ids)) for cell in cells[rows].T], axis=1
-        )
-        counts = Confusion(*(drawn.astype(np.float32) @ per_cluster.astype(np.float32)).astype(np.float64).T)
+        per_cluster = np.zeros((len(clusters.ids), cells.shape[1]))
+        np.add.at(per_cluster, columns[rows], cells[rows])
+        counts = sum_cells(per_cluster, drawn)
         for name, values in rates_of_confusion(counts).items():
-            means[name].add(values)
+            means[name].add(values, (~np.isnan(values)).astype(np.float64))
             if np.isnan(values[0]):
-                undefined[name].append(int(repeat))
+                undefined[name].append(repeat)
         names = ConfusionRow.model_fields.keys() - {"repeat"}
-        confusion.append(ConfusionRow(repeat=int(repeat), **{name: int(getattr(counts, name)[0]) for name in names}))
+        confusion.append(ConfusionRow(repeat=repeat, **{name: int(getattr(counts, name)[0]) for name in names}))
         called_clusters.append(int((per_cluster[:, 0] + per_cluster[:, 1] > 0).sum()))
     trials = {
         "precision": min((calls for calls in called_clusters if calls), default=None),
@@ -278,5 +279,5 @@ def _tabulate_curve(x: str, y: str, curves: Floats, clusters: Clusters) -> pd.Da
     low = high = np.full(len(GRID), np.nan)
     drawn = curves[1:][~np.isnan(curves[1:]).any(axis=1)]
     if len(drawn) and not clusters.too_few:
-        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        low, high = np.quantile(drawn, TAILS, axis=0)
     return pd.DataFrame({x: GRID, y: curves[0], "low": low, "high": high})

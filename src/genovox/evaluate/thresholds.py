@@ -1,5 +1,7 @@
 """Operating thresholds, chosen on validation rows; no function here is given a test score or a test label."""
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -61,49 +63,53 @@ def choose_fold_threshold(
     own = validation[validation["fold"] == fold]
     threshold = choose_youden_threshold(own["label"], own["score"])
     if threshold is not None:
-        return _describe(own, threshold, repeat, fold, "own", None)
+        return _describe(own, threshold, repeat=repeat, fold=fold, source="own")
     pool = validation[~validation["cluster"].isin(test_clusters)]
     threshold = choose_youden_threshold(pool["label"], pool["score"])
     reason = _explain_no_cut(own)
     if threshold is not None:
         note = f"{reason}: pooled with the repeat's other validation folds, less the patients tested here"
-        return _describe(pool, threshold, repeat, fold, "pooled", note)
+        return _describe(pool, threshold, repeat=repeat, fold=fold, source="pooled", note=note)
     note = f"{reason}, pooling does not help: {DEFAULT_THRESHOLD} by default"
-    return _describe(own, DEFAULT_THRESHOLD, repeat, fold, "default", note)
+    return _describe(own, DEFAULT_THRESHOLD, repeat=repeat, fold=fold, source="default", note=note)
 
 
 def choose_fixed_threshold(validation: pd.DataFrame, *, repeat: int) -> OperatingPoint:
     """The threshold of the fixed test part, from one model's validation rows of all folds and repeats."""
     threshold = choose_youden_threshold(validation["label"], validation["score"])
     if threshold is not None:
-        return _describe(validation, threshold, repeat, FIXED_FOLD, "all-folds", None)
+        return _describe(validation, threshold, repeat=repeat, fold=FIXED_FOLD, source="all-folds")
     note = f"{_explain_no_cut(validation)}: {DEFAULT_THRESHOLD} by default"
-    return _describe(validation, DEFAULT_THRESHOLD, repeat, FIXED_FOLD, "default", note)
+    return _describe(validation, DEFAULT_THRESHOLD, repeat=repeat, fold=FIXED_FOLD, source="default", note=note)
 
 
 def _explain_no_cut(validation: pd.DataFrame) -> str:
     if validation.empty:
         return "no validation rows"
-    if validation["label"].nunique() == 1:
+    if (validation["label"] == validation["label"].iloc[0]).all():
         return f"validation holds only label {validation['label'].iloc[0]}"
     return f"every validation score is {validation['score'].iloc[0]:g}"
 
 
 def _describe(
-    validation: pd.DataFrame, threshold: float, repeat: int, fold: str, source: str, note: str | None
+    validation: pd.DataFrame,
+    threshold: float,
+    *,
+    repeat: int,
+    fold: str,
+    source: Literal["own", "pooled", "all-folds", "default"],
+    note: str | None = None,
 ) -> OperatingPoint:
     positive = validation["label"].to_numpy() == 1
     called = validation["score"].to_numpy() >= threshold
-    return OperatingPoint.model_validate(
-        {
-            "repeat": repeat,
-            "fold": fold,
-            "threshold": threshold,
-            "source": source,
-            "validation_n": len(validation),
-            "validation_positives": int(positive.sum()),
-            "validation_sensitivity": float(called[positive].mean()) if positive.any() else None,
-            "validation_specificity": float((~called[~positive]).mean()) if (~positive).any() else None,
-            "note": note,
-        }
+    return OperatingPoint(
+        repeat=repeat,
+        fold=fold,
+        threshold=threshold,
+        source=source,
+        validation_n=len(validation),
+        validation_positives=int(positive.sum()),
+        validation_sensitivity=float(called[positive].mean()) if positive.any() else None,
+        validation_specificity=float((~called[~positive]).mean()) if (~positive).any() else None,
+        note=note,
     )

@@ -1,0 +1,33 @@
+"""What a check of the audit says."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["pass", "warn", "fail", "not-assessed"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: a figure, its interval, a threshold with its reason, a status and what to do.
+
+    Attributes:
+        name: Stable name for scripts.
+        question: What it asks, as a person would.
+        status: ``not-assessed`` where it could not look; never a pass.
+        finding: What was found, in words.
+        figure: The figure, or None.
+        low: Lower bound of its 95% interval, or None.
+        high: Upper bound, or None.
+        threshold: From where on it warns or fails, and why.
+        advice: What to do; empty for a pass.
+    """
+
+    name: str
+    question: str
+    status: Status
+    finding: str
+    threshold: str
+    figure: float | None = None
+    low: float | None = None
+    high: float | None = None
+    advice: str = ""

@@ -1,0 +1,233 @@
+"""Confounding: can the label be told without looking at the patient?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from genovox.audit.checks import Check
+from genovox.cohort.gates import EXCLUSION_P, compare_exclusions
+from genovox.cohort.splits import FIXED
+from genovox.core.case import SCAN_PREFIX
+from genovox.evaluate.discrimination import roc_auc
+from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
+from genovox.evaluate.schema import Metric
+from genovox.evaluate.scoring import estimate_within_fold_auc
+
+SCANNER_COLUMNS = ("site", "scan_vendor", "scan_manufacturer", "scan_model", "scan_field_strength")
+STRATA = 5
+NO_OVERLAP = 0.995
+_RARE = 3
+
+
+@dataclass(frozen=True)
+class MetadataFinding:
+    """How far scan metadata tell the label, and what the image's score adds.
+
+    Attributes:
+        columns: Metadata that vary and were used.
+        auc: Mean within-fold AUC of metadata alone, or None where nothing varies.
+        within: AUC of the image's score among cases of like metadata, or None.
+        scanner_known: Whether vendor, model, field strength or site were there to be looked at.
+    """
+
+    columns: tuple[str, ...]
+    auc: Metric | None
+    within: Metric | None
+    scanner_known: bool
+
+    @property
+    def tells_label(self) -> bool:
+        """Whether the interval of the metadata's AUC lies above 0.5."""
+        return self.auc is not None and self.auc.low is not None and self.auc.low > 0.5
+
+    @property
+    def score_adds(self) -> bool:
+        """Whether the image's score tells the label among cases of like metadata."""
+        return self.within is not None and self.within.low is not None and self.within.low > 0.5
+
+    @property
+    def separates(self) -> bool:
+        """Whether the classes do not overlap in metadata at all."""
+        return self.auc is not None and self.auc.estimate is not None and self.auc.estimate >= NO_OVERLAP
+
+
+def metadata_columns(cases: pd.DataFrame) -> tuple[str, ...]:
+    """Columns of ``cases.csv`` that describe the scan rather than the patient, and vary."""
+    candidates = [name for name in cases.columns if name.startswith(SCAN_PREFIX) or name in ("site", "phase_times_s")]
+    return tuple(name for name in candidates if len(set(cases[name])) > 1)
+
+
+def score_metadata(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str, ...], seed: int) -> pd.DataFrame:
+    """Out-of-fold scores of a regularised logistic regression on metadata, over the study's own folds.
+
+    Args:
+        cases: Columns ``case_id, patient_id, family_id, label`` and the metadata.
+        folds: The study's fold plan.
+        columns: Metadata to use.
+        seed: Seed of the solver.
+
+    Returns:
+        One row a tested case and repeat: ``case_id, repeat, fold, label, cluster, score``.
+    """
+    table = cases.set_index("case_id")
+    table["cluster"] = cluster_patients(table["patient_id"], table["family_id"])
+    scored = []
+    for _, plan in folds[folds["fold"] != FIXED].groupby(["repeat", "fold"]):
+        present = plan[plan["case_id"].isin(table.index)]
+        train = table.loc[present.loc[present["part"] != "test", "case_id"]]
+        test = table.loc[present.loc[present["part"] == "test", "case_id"]]
+        model = _metadata_model(table, columns, seed).fit(train[list(columns)], train["label"])
+        score = model.predict_proba(test[list(columns)])[:, 1]
+        rows = test[["label", "cluster"]].reset_index().assign(score=score)
+        rows["repeat"], rows["fold"] = plan["repeat"].iloc[0], plan["fold"].iloc[0]
+        scored.append(rows)
+    return pd.concat(scored, ignore_index=True)
+
+
+def weigh_metadata(
+    cases: pd.DataFrame, folds: pd.DataFrame, image_scores: pd.DataFrame, *, resamples: int, seed: int
+) -> MetadataFinding:
+    """Find how far metadata tell the label and what the image's score adds to them.
+
+    Args:
+        cases: ``cases.csv`` of the labelled cases, label as integer.
+        folds: The study's fold plan.
+        image_scores: Test rows of the primary model: ``case_id, repeat, fold, score``.
+        resamples: Bootstrap resamples.
+        seed: Seed of the resamples.
+    """
+    columns = metadata_columns(cases)
+    known = any(name in cases.columns and (cases[name] != "").any() for name in SCANNER_COLUMNS)
+    if not columns:
+        return MetadataFinding((), None, None, known)
+    metadata = score_metadata(cases, folds, columns, seed)
+    auc = estimate_within_fold_auc(metadata, resamples=resamples, seed=seed)
+    both = metadata.merge(
+        image_scores[["case_id", "repeat", "fold", "score"]].astype({"repeat": int}),
+        on=["case_id", "repeat", "fold"],
+        suffixes=("_metadata", ""),
+    )
+    return MetadataFinding(columns, auc, stratified_auc(both, resamples=resamples, seed=seed), known)
+
+
+def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
+    """AUC of ``score`` among rows of one fold whose metadata tell the same, averaged over strata by their pairs.
+
+    Args:
+        table: ``repeat, fold, cluster, label, score, score_metadata``; up to five strata of ``score_metadata`` a fold.
+        resamples: Resamples of clusters.
+        seed: Their seed.
+
+    References:
+        Janes & Pepe (2009), covariate-adjusted ROC, doi:10.1093/biomet/asp002.
+    """
+    clusters = Clusters.from_rows(table["cluster"], table["label"])
+    drawn = draw_weights(clusters, resamples=resamples, seed=seed)[:, clusters.locate(table["cluster"])]
+    weights = np.concatenate([np.ones((1, len(table))), drawn])
+    total, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+    labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
+    for rows in _strata(table):
+        positive = labels[rows] == 1
+        if positive.all() or not positive.any():
+            continue
+        share = weights[:, rows[positive]].sum(1) * weights[:, rows[~positive]].sum(1)
+        auc = roc_auc(labels[rows], scores[rows], weights[:, rows])
+        total += np.where(share > 0, auc * share, 0.0)
+        pairs += share
+    with np.errstate(invalid="ignore"):
+        values = total / pairs
+    note = None if pairs[0] > 0 else "no stratum of like metadata holds both classes"
+    return summarise_draws(float(values[0]), values[1:], clusters, note=note)
+
+
+def check_metadata(finding: MetadataFinding) -> Check:
+    """Judge what scan metadata tell of the label."""
+    question = "Can the label be told from scan metadata alone?"
+    threshold = "warns where the 95% interval lies above 0.5; fails if the image's score then adds nothing to metadata"
+    if finding.auc is None:
+        seen = "matrix, spacing, orientation, phases, format and stored type are the same for every case"
+        if finding.scanner_known:
+            return Check("metadata-label", question, "pass", f"no: {seen}, and so is the scanner", threshold)
+        finding_text = f"{seen}; vendor, model, field strength and site are not in the manifest and were not looked at"
+        advice = "Add vendor, model, field_strength and site to the manifest."
+        return Check("metadata-label", question, "not-assessed", finding_text, threshold, advice=advice)
+    names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in finding.columns)
+    auc = finding.auc
+    text = f"metadata alone ({names}) score AUC {_figure(auc)}"
+    bounds = (auc.estimate, auc.low, auc.high)
+    if not finding.tells_label:
+        unseen = "" if finding.scanner_known else "; vendor, model, field strength and site were not there to look at"
+        return Check("metadata-label", question, "pass", text + unseen, threshold, *bounds)
+    advice = (
+        "Match carriers and non-carriers by scanner and protocol, or test within one scanner; "
+        "find out why the metadata differ."
+    )
+    if finding.separates or not finding.score_adds:
+        why = (
+            "the classes do not overlap in metadata" if finding.separates else "the image's score adds nothing to them"
+        )
+        within = f"; among cases of like metadata the image scores {_figure(finding.within)}" if finding.within else ""
+        return Check("metadata-label", question, "fail", f"{text}; {why}{within}", threshold, *bounds, advice=advice)
+    text += f"; among cases of like metadata the image still scores {_figure(finding.within)}"
+    return Check("metadata-label", question, "warn", text, threshold, *bounds, advice=advice)
+
+
+def check_exclusions(labels_in: list[int], labels_out: list[int], accepted: str) -> Check:
+    """Judge whether carriers were left out more or less often than non-carriers.
+
+    Args:
+        labels_in: Labels of the cases kept.
+        labels_out: Known labels of the cases left out.
+        accepted: The user's reason to go on all the same, or empty.
+    """
+    question = "Were carriers and non-carriers left out alike?"
+    threshold = f"warns at Fisher p < 0.05, fails at p < {EXCLUSION_P:g}: a one-sided loss changes who is compared"
+    if not labels_out:
+        return Check("exclusions", question, "pass", "no case with a known label was left out", threshold)
+    test = compare_exclusions(labels_in, labels_out)
+    out, kept = test.excluded, test.included
+    text = (
+        f"{out[0]} of {out[0] + kept[0]} carriers and {out[1]} of {out[1] + kept[1]} non-carriers were left out "
+        f"(Fisher p = {test.p:.2g})" + (f"; accepted by the user: {accepted}" if accepted else "")
+    )
+    status = "fail" if test.p < EXCLUSION_P else "warn" if test.p < 0.05 else "pass"
+    advice = "" if status == "pass" else "Repair the images that exclusions.csv lists, or explain the difference."
+    return Check("exclusions", question, status, text, threshold, figure=test.p, advice=advice)  # type: ignore[arg-type]
+
+
+def _metadata_model(table: pd.DataFrame, columns: tuple[str, ...], seed: int) -> Pipeline:
+    numeric = [name for name in columns if _is_numeric(table[name])]
+    categories = [name for name in columns if name not in numeric]
+    encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=_RARE)
+    return make_pipeline(
+        make_column_transformer((StandardScaler(), numeric), (encoder, categories)),
+        LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000, random_state=seed % 2**32),
+    )
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    numbers = pd.to_numeric(column, errors="coerce")
+    return bool(numbers.notna().all()) and column.nunique() > STRATA
+
+
+def _strata(table: pd.DataFrame) -> list[np.ndarray]:
+    strata = []
+    for rows in table.groupby(["repeat", "fold"]).indices.values():
+        scores = table["score_metadata"].to_numpy()[rows]
+        edges = np.unique(np.quantile(scores, np.linspace(0, 1, STRATA + 1)[1:-1]))
+        bins = np.searchsorted(edges, scores, side="left")
+        strata += [np.asarray(rows)[bins == number] for number in np.unique(bins)]
+    return strata
+
+
+def _figure(metric: Metric | None) -> str:
+    if metric is None or metric.estimate is None:
+        return "not defined"
+    if metric.low is None or metric.high is None:
+        return f"{metric.estimate:.2f} (no interval: too few patients)"
+    return f"{metric.estimate:.2f} ({metric.low:.2f} to {metric.high:.2f})"

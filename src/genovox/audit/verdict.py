@@ -1,0 +1,135 @@
+"""The verdict: fixed rules, one word and one paragraph."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from genovox.audit.checks import Check
+from genovox.audit.confounding import MetadataFinding
+from genovox.audit.controls import PERMUTATION_P
+from genovox.evaluate.schema import Metric
+
+Word = Literal["leaking", "confounded", "signal", "no-signal", "underpowered"]
+LEAKAGE_CHECKS = ("fold-disjointness", "duplicate-volumes")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the study shows.
+
+    Attributes:
+        verdict: The word.
+        confounding: Whether metadata tell a part of the label; ``unknown`` where the scanner is not known.
+        beyond_clinical: Whether the score adds to age, subtype and family history.
+        paragraph: For a reader who is no statistician.
+        next_steps: The three most useful.
+    """
+
+    verdict: Word
+    confounding: Literal["none", "partial", "unknown"]
+    beyond_clinical: Literal["yes", "no", "unknown"]
+    paragraph: str
+    next_steps: tuple[str, ...]
+
+
+def reach_verdict(
+    checks: list[Check], metadata: MetadataFinding, auc: Metric, permutation_p: float, minimum_auc: float
+) -> Verdict:
+    """Apply the rules, in this order, fixed before the study.
+
+    ``leaking`` if a leak is found; ``confounded`` if metadata tell the label and the image's score adds nothing given
+    them, or the classes do not overlap in metadata; ``signal`` if the interval lies above 0.5 and the permutation's
+    p < 0.025; ``no-signal`` if the upper bound is below ``minimum_auc``; ``underpowered`` otherwise.
+
+    Args:
+        checks: All checks.
+        metadata: What metadata tell.
+        auc: The headline.
+        permutation_p: p of the label permutation.
+        minimum_auc: What would be useful, from ``[audit]``.
+    """
+    confounding: Literal["none", "partial", "unknown"] = (
+        "partial" if metadata.tells_label else "none" if metadata.scanner_known else "unknown"
+    )
+    leaks = [check for check in checks if check.name in LEAKAGE_CHECKS and check.status == "fail"]
+    if leaks:
+        word: Word = "leaking"
+    elif metadata.tells_label and (metadata.separates or not metadata.score_adds):
+        word = "confounded"
+    elif auc.low is not None and auc.low > 0.5 and permutation_p < PERMUTATION_P:
+        word = "signal"
+    elif auc.high is not None and auc.high < minimum_auc:
+        word = "no-signal"
+    else:
+        word = "underpowered"
+    paragraph = _PARAGRAPHS[word].format(
+        auc=_describe(auc), minimum=minimum_auc, leak=leaks[0].finding if leaks else ""
+    )
+    return Verdict(word, confounding, "unknown", paragraph + _caveat(word, confounding), _next_steps(word, checks))
+
+
+_PARAGRAPHS = {
+    "leaking": "The figures of this study cannot be believed: {leak}. A network may have recognised patients instead "
+    "of reading scans. Mend the leak and run again before anything is reported.",
+    "confounded": "The score ({auc}) may come from the scanner, not from the patient: how the scan was made tells the "
+    "label, and among scans made alike the images do not show that they add anything. This is not evidence of biology.",
+    "signal": "The images tell the label better than chance ({auc}) in patients the networks had not seen. The audit "
+    "shows an association in this cohort, not its cause, and says nothing yet of other hospitals.",
+    "no-signal": "The images do not tell the label well enough to be useful: {auc}, below the {minimum:.2f} that was "
+    "fixed before the study. In this cohort, with these networks, there is nothing to pursue.",
+    "underpowered": "This study cannot say: {auc}. Chance has not been ruled out, and neither has a useful score of "
+    "{minimum:.2f} or more. More patients are needed, not more models.",
+}
+_STEPS = {
+    "leaking": (
+        "Mend what the failed check names and run the same command again.",
+        "Ask where the data were merged: the same mistake may sit in other tables.",
+        "Report no figure of this run.",
+    ),
+    "confounded": (
+        "Test within one scanner and protocol, or match carriers and non-carriers by them.",
+        "Find out why the metadata differ between the classes.",
+        "Collect carriers and non-carriers from the same hospitals and years.",
+    ),
+    "signal": (
+        "Test the frozen networks once on patients of a hospital that was not in this study.",
+        "Compare with age, tumour subtype and family history; the scan may tell no more than they do.",
+        "Look at the maps: do the networks look at the breast and the lesion?",
+    ),
+    "no-signal": (
+        "Report it: a well-made negative study is worth publishing.",
+        "Check the QC pictures: was the lesion inside the crop, and were the phases right?",
+        "Change the question or the input, not the threshold.",
+    ),
+    "underpowered": (
+        "Add patients of the rarer class; the width of the interval follows their number.",
+        "Do not try more models on the same patients: the best of many looks good by chance.",
+        "Check the QC pictures: was the lesion inside the crop, and were the phases right?",
+    ),
+}
+
+
+def _next_steps(word: Word, checks: list[Check]) -> tuple[str, ...]:
+    """The verdict's steps, led by what the worst open check advises where that is something else."""
+    unseen = [check.advice for check in checks if check.status in ("fail", "not-assessed") and check.advice]
+    own = _STEPS[word]
+    if word in ("signal", "no-signal", "underpowered") and unseen:
+        return (unseen[0], *own[:2])
+    return own
+
+
+def _caveat(word: Word, confounding: str) -> str:
+    if word != "signal":
+        return ""
+    if confounding == "partial":
+        return " Scan metadata tell a part of the label too, so a part of the score may be the scanner."
+    if confounding == "unknown":
+        return " Vendor, model and site were not given, so the scanner as its source has not been ruled out."
+    return " Age, subtype and indication were not given, so they may explain it as well as biology does."
+
+
+def _describe(auc: Metric) -> str:
+    if auc.estimate is None:
+        return "AUC not defined"
+    if auc.low is None or auc.high is None:
+        return f"AUC {auc.estimate:.2f}, too few patients for an interval"
+    return f"AUC {auc.estimate:.2f}, 95% interval {auc.low:.2f} to {auc.high:.2f}"

@@ -1,0 +1,40 @@
+"""The evaluate stage: everything recomputed from ``predictions.csv``."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from genovox.core.artifacts import Stage, hash_file, read_json, require_stage, write_json, write_table
+from genovox.core.study import Study
+from genovox.evaluate.evaluation import evaluate_predictions
+
+FORMAT = 1
+
+
+def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
+    """The evaluate stage of a study whose networks are trained."""
+    require_stage(run, "train")
+    inputs = {"train/predictions.csv": hash_file(run / "train" / "predictions.csv")}
+    upstream = {"cohort": require_stage(run, "cohort")["key"]}
+    return Stage("evaluate", run, FORMAT, study.as_dict()["evaluate"], upstream, inputs, study.seed)
+
+
+def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noqa: ARG001 - every stage builds alike
+    """Write ``metrics.json``, ``comparison.json``, ``operating_points.json``, ``confusion.csv`` and ``curves/``.
+
+    Raises:
+        TableError, LeakageError, SingleClassError: If the predictions break a rule.
+    """
+    evaluation = evaluate_predictions(
+        pd.read_csv(stage.run / "train" / "predictions.csv", dtype={"fold": str, "patient_id": str, "case_id": str}),
+        label_unit=read_json(stage.run / "cohort" / "flow.json")["label_unit"],
+        resamples=study.evaluate.resamples,
+        seed=study.seed,
+        primary=study.train.models[0],
+    )
+    write_json(stage.folder / "metrics.json", evaluation.metrics)
+    write_json(stage.folder / "comparison.json", evaluation.comparison)
+    write_json(stage.folder / "operating_points.json", evaluation.operating_points)
+    write_table(stage.folder / "confusion.csv", evaluation.confusion)
+    for name, curve in evaluation.curves.items():
+        write_table(stage.folder / "curves" / f"{name}.csv", curve)

@@ -1,0 +1,93 @@
+"""Score a new scan and say how far to trust it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genovox.core.errors import UsageError
+from genovox.predict.bundle import RANGES, Bundle, load_bundle
+from genovox.preprocess.pipeline import Figures, preprocess_images
+from genovox.train.resolution import choose_device
+
+NOTICE = "Research use only; this does not replace a genetic test."
+TOLERANCE = 0.1
+_WORDS = {
+    "spacing_x_mm": "spacing, left to right (mm)",
+    "spacing_y_mm": "spacing, back to front (mm)",
+    "spacing_z_mm": "spacing, feet to head (mm)",
+    "intensity_p50": "median intensity of the foreground",
+    "intensity_p99": "99th percentile of intensity in the foreground",
+    "foreground_ml": "foreground volume (ml)",
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of a scan.
+
+    Attributes:
+        probability: Mean raw score of the networks, in [0, 1]; not calibrated.
+        spread_sd: Standard deviation of the networks' scores.
+        lowest: Lowest score of any network.
+        highest: Highest.
+        networks: How many there are.
+        warnings: In what the scan differs from those the networks learned from.
+    """
+
+    model: str
+    probability: float
+    spread_sd: float
+    lowest: float
+    highest: float
+    networks: int
+    warnings: list[str]
+    notice: str = NOTICE
+
+
+def predict_scan(run: Path, images: list[Path], *, model: str = "", device: str = "auto") -> Prediction:
+    """Preprocess a scan as the run did and score it with every fold's network.
+
+    Args:
+        run: Run folder.
+        images: One 3D or 4D file, or the phases in order.
+        model: Network to use; the study's primary model if empty.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: If the run is not trained or holds no such network.
+        ImageError: If the scan is unusable or lacks a phase that a channel needs.
+    """
+    if not images:
+        raise UsageError("give at least one image")
+    bundle = load_bundle(run, model)
+    done = preprocess_images(images, bundle.study.preprocess)
+    target = choose_device(device)
+    batch = torch.from_numpy(done.volume.array)[None].to(target)
+    with torch.inference_mode():
+        logits = [network.to(target)(batch).double().item() for network in bundle.networks]
+    scores = 1 / (1 + np.exp(-np.array(logits)))
+    return Prediction(
+        model=bundle.model,
+        probability=float(scores.mean()),
+        spread_sd=float(scores.std(ddof=1)) if len(scores) > 1 else 0.0,
+        lowest=float(scores.min()),
+        highest=float(scores.max()),
+        networks=len(scores),
+        warnings=[*compare_with_cohort(done.figures, bundle), *done.warnings],
+    )
+
+
+def compare_with_cohort(figures: Figures, bundle: Bundle) -> list[str]:
+    """Warnings where the scan lies outside the range of the training cohort by more than a tenth of its ends."""
+    spacing = dict(zip(("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"), figures.source_spacing_mm, strict=True))
+    values = spacing | {name: getattr(figures, name) for name in RANGES if hasattr(figures, name)}
+    warnings = []
+    for name, value in values.items():
+        low, high = bundle.ranges[name]
+        if value < low - TOLERANCE * abs(low) or value > high + TOLERANCE * abs(high):
+            warnings.append(f"out of range: {_WORDS[name]} is {value:.4g}, the networks saw {low:.4g} to {high:.4g}")
+    if figures.phases < bundle.phases:
+        warnings.append(f"missing phase: the scan has {figures.phases} phases, every training case had {bundle.phases}")
+    return warnings
