@@ -4,10 +4,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from tests.evaluate.conftest import MakePredictions
 
 from genovox.core.errors import UsageError
 from genovox.evaluate.evaluation import evaluate_predictions
-from tests.evaluate.conftest import MakePredictions
 
 
 def test_the_same_seed_and_any_row_order_give_the_same_figures(make_predictions: MakePredictions) -> None:
@@ -47,7 +47,7 @@ def test_fixed_part_alone_is_evaluated(make_predictions: MakePredictions) -> Non
     model = alone.metrics["models"]["light"]
     assert model["cross_validation"] is None
     assert "no validation rows" in alone.operating_points["models"]["light"][0]["note"]
-    assert "not from the fold's own" in model["fixed"]["metrics"]["recall"]["note"]
+    assert "0.5 by default" in model["fixed"]["metrics"]["recall"]["note"]
 
 
 def test_counts_describe_the_cohort(make_predictions: MakePredictions) -> None:

@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tests.evaluate.conftest import MakePredictions
 
 from genovox.core.errors import GenovoxError, LeakageError, SingleClassError, TableError, UsageError
 from genovox.evaluate.predictions import REQUIRED_COLUMNS, gather_units, validate_predictions
-from tests.evaluate.conftest import MakePredictions
 
 
 def test_types_are_brought_in_order(make_predictions: MakePredictions) -> None:
@@ -40,7 +40,7 @@ def test_each_bad_value_is_one_clear_error(
     make_predictions: MakePredictions, column: str, value: object, message: str
 ) -> None:
     table = make_predictions().astype({column: object})
-    table.loc[3, column] = value
+    table[column] = table[column].where(table.index != 3, value)
     with pytest.raises(TableError, match=message):
         validate_predictions(table, label_unit="patient")
 
@@ -68,7 +68,7 @@ def test_one_class_is_refused(make_predictions: MakePredictions) -> None:
 
 def test_contradicting_labels_are_refused(make_predictions: MakePredictions) -> None:
     table = make_predictions()
-    table.loc[0, "label"] = 1 - table.loc[0, "label"]
+    table["label"] = table["label"].where(table.index != 0, 1 - table["label"])
     with pytest.raises(TableError, match=r"a patient_id has one label, got \[0, 1\]"):
         validate_predictions(table, label_unit="patient")
 
@@ -85,7 +85,7 @@ def _tested_in(table: pd.DataFrame, fold: str) -> pd.Series:
 def test_a_patient_in_two_parts_of_a_fold_is_leakage(make_predictions: MakePredictions) -> None:
     table = make_predictions()
     twin = _tested_in(table, "0").to_frame().T.assign(part="val", case_id="other scan")
-    with pytest.raises(LeakageError, match="one part of a fold.*got 1"):
+    with pytest.raises(LeakageError, match=r"one part of a fold.*got 1"):
         validate_predictions(pd.concat([table, twin]), label_unit="patient")
 
 

@@ -212,7 +212,7 @@ class Stage:
         if self.is_current():
             log.info("%s: up to date", self.name)
             return False
-        log.info("%s: %s", self.name, self.describe_change())
+        log.info("%s: to do (%s)", self.name, self.describe_change())
         started = time.monotonic()
         (self.folder / "stage.json").unlink(missing_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -283,6 +283,8 @@ def hold_run(run: Path) -> Iterator[None]:
             raise UsageError(
                 f"another genovox process works in {run}; wait for it or choose another folder with --out"
             ) from None
+        for leftover in run.rglob(".*.partial"):
+            leftover.unlink(missing_ok=True)
         yield
 
 

@@ -13,6 +13,7 @@ console = Console(stderr=True)
 
 def start_log(*, quiet: bool = False, verbose: bool = False) -> None:
     """Show messages on standard error: warnings only if ``quiet``, details too if ``verbose``."""
+    logging.raiseExceptions = False  # a full disk must not answer each line of the log with a traceback
     logger = logging.getLogger(LOGGER_NAME)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False

@@ -270,7 +270,7 @@ def _describe_undefined(name: str, repeats: list[int], of: int, points: Mapping[
         notes.append(f"not defined in repeat {', '.join(map(str, repeats))} ({UNDEFINED[name]}), which is left out")
     fallen = [point for point in points.values() if point.source in ("pooled", "default")]
     if fallen:
-        notes.append(f"{len(fallen)} of {len(points)} thresholds are not from the fold's own validation rows")
+        notes.append(f"{len(fallen)} of {len(points)} thresholds had to be pooled or are 0.5 by default")
     return "; ".join(notes) or None
 
 
