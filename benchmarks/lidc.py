@@ -42,6 +42,7 @@ preset = "isotropic"
 [train]
 models = ["light"]
 epochs = 20
+patience = 6
 """
 
 

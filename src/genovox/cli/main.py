@@ -49,6 +49,8 @@ def run_command(arguments: list[str]) -> int:
         return 130
     except Exception as error:  # noqa: BLE001 - a user sees one line, never a traceback
         return _report_error(error)
+    finally:
+        _close_log()
     return 0
 
 
@@ -74,6 +76,13 @@ def _report_error(error: Exception) -> int:
         "please report it with the end of run.log"
     )
     return 1
+
+
+def _close_log() -> None:
+    logger = logging.getLogger("genovox")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def _say(line: str) -> None:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
@@ -29,8 +31,8 @@ class Discovery:
         skipped: Files that look like masks.
         guessed_patients: Cases whose patient is only guessed from the file's name.
         phases: Fewest phases of any case.
-        spacing_mm: Median spacing along x, y, z of the scans' arrays.
-        shape: Median size along x, y, z.
+        spacing_mm: Median spacing along right, anterior, superior, as the scans' axes lie after orientation.
+        shape: Median size along the same axes.
     """
 
     manifest: pd.DataFrame
@@ -72,7 +74,13 @@ def discover_images(folder: Path, labels: Path | None, root: Path) -> Discovery:
         match = _PHASE.search(stem)
         phase = 0 if match is None or match["pre"] else int(match["number"])
         base = stem[: match.start()] if match else stem
-        groups["/".join((*path.relative_to(folder).parent.parts, base))][phase] = path
+        group = groups["/".join((*path.relative_to(folder).parent.parts, base))]
+        if phase in group:
+            raise DataError(
+                f"a phase is one file, {group[phase].name} and {path.name} in {path.parent} look like the same; "
+                "rename or remove one"
+            )
+        group[phase] = path
     rows, guessed = [], []
     for name, phases in groups.items():
         case_id = _UNSAFE.sub("-", name.strip("/").replace("/", "-")).strip("-_.") or _UNSAFE.sub("-", folder.name)
@@ -136,12 +144,23 @@ def _measure(paths: list[Path]) -> tuple[tuple[float, float, float], tuple[int, 
             reader.ReadImageInformation()
         except RuntimeError:
             continue
-        spacings.append(reader.GetSpacing()[:3])
-        shapes.append(reader.GetSize()[:3])
+        if reader.GetDimension() < 3:
+            continue
+        axes = _ras_axes(reader)
+        spacings.append([reader.GetSpacing()[axis] for axis in axes])
+        shapes.append([reader.GetSize()[axis] for axis in axes])
     if not spacings:
         raise DataError(f"none of {len(paths)} images can be read, such as {paths[0].name}; convert them again")
     spacing, shape = pd.DataFrame(spacings).median(), pd.DataFrame(shapes).median()
     return (float(spacing[0]), float(spacing[1]), float(spacing[2])), (int(shape[0]), int(shape[1]), int(shape[2]))
+
+
+def _ras_axes(reader: sitk.ImageFileReader) -> list[int]:
+    """Which array axis (x, y, z) runs along right, anterior and superior."""
+    size = reader.GetDimension()
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(reader.GetDirection()).reshape(size, size)[:3, :3]
+    return np.argsort(nibabel.io_orientation(affine)[:, 0]).tolist()
 
 
 def _strip_suffix(name: str) -> str:

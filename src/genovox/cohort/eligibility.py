@@ -66,10 +66,18 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
     hashes = FileHashes(study.root / ".genovox" / "hashes.json")
     files = dict.fromkeys([study.cohort.images, study.cohort.labels])
     files |= dict.fromkeys(image for case in cases for image in case.images)
-    inputs = {name: hashes.digest(study.root / name) if (study.root / name).is_file() else "missing" for name in files}
+    inputs = {name: _digest(hashes, study.root / name) for name in files}
     hashes.save()
     config = study.as_dict()["cohort"]
     return Stage("cohort", run, FORMAT, config | {"accepted": read_acceptances(run)}, {}, inputs, study.seed)
+
+
+def _digest(hashes: FileHashes, file: Path) -> str:
+    """Hash of a file; one that cannot be opened is its own case's trouble, told when the case is read."""
+    try:
+        return hashes.digest(file) if file.is_file() else "missing"
+    except OSError:
+        return "missing"
 
 
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
@@ -181,14 +189,16 @@ def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) ->
     tasks = [(case.case_id, case.image_paths(study.root)) for case in cases if case.case_id not in found]
     if not tasks:
         return found
-    with show_progress("reading scans", len(tasks)) as advance:
-        for outcome in run_many(_inspect, tasks, workers=workers, describe=lambda task: task[0]):
-            case_id = outcome.item[0]
-            found[case_id] = outcome.value or outcome.failure
-            if outcome.value:
-                memory[keys[case_id]] = asdict(outcome.value)
-            advance()
-    write_json(memory_path, memory)
+    try:
+        with show_progress("reading scans", len(tasks)) as advance:
+            for outcome in run_many(_inspect, tasks, workers=workers, describe=lambda task: task[0]):
+                case_id = outcome.item[0]
+                found[case_id] = outcome.value or outcome.failure
+                if outcome.value:
+                    memory[keys[case_id]] = asdict(outcome.value)
+                advance()
+    finally:
+        write_json(memory_path, memory)
     return found
 
 

@@ -4,11 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
 from genovox.core.errors import ImageError
-from genovox.core.volume import Volume, read_volume, reorient_to_ras
+from genovox.core.volume import Volume, read_stored_type, read_volume, reorient_to_ras
 
 SAME_GRID_MM = 1e-2
 
@@ -69,7 +68,7 @@ def inspect_images(paths: list[Path]) -> Inspection:
     eight_bit = low >= 0 and high <= 255 and bool((volume.array == np.floor(volume.array)).all())
     scan = {
         "scan_format": "nifti" if ".nii" in paths[0].name.lower() else "nrrd",
-        "scan_stored_type": _stored_type(paths[0]),
+        "scan_stored_type": read_stored_type(paths[0]),
         "scan_eight_bit_range": "yes" if eight_bit else "no",
         "scan_phases": str(len(volume.array)),
         "scan_matrix": _matrix(volume),
@@ -88,15 +87,3 @@ def _fingerprint(volume: Volume) -> str:
 
 def _matrix(volume: Volume) -> str:
     return "x".join(str(size) for size in volume.array.shape[:0:-1])
-
-
-def _stored_type(path: Path) -> str:
-    if ".nii" in path.name.lower():
-        return str(nibabel.load(path).get_data_dtype())  # type: ignore[attr-defined]
-    with path.open("rb") as file:
-        for line in file:
-            if line.startswith(b"type:"):
-                return line.split(b":", 1)[1].strip().decode(errors="replace")
-            if not line.strip():
-                break
-    return "unknown"

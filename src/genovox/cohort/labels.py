@@ -34,11 +34,13 @@ class LabelTable:
     Attributes:
         unit: ``patient`` or ``case``: whom the labels belong to.
         rows: Label, reason and row number by id.
+        patients: Patient by case, where the table names both.
     """
 
     name: str
     unit: str
     rows: dict[str, tuple[int | None, str, int]]
+    patients: dict[str, str]
 
     def find_evidence(self, case: Case) -> LabelEvidence:
         """The label of a case, or the reason it has none."""
@@ -47,6 +49,10 @@ class LabelTable:
             reason = f"no row in {self.name} for {self.unit} {key}; absence of a row is never a negative"
             return LabelEvidence(case.case_id, case.patient_id, None, "", reason)
         label, reason, number = self.rows[key]
+        patient_id = self.patients.get(key, "") or case.patient_id
+        if patient_id != case.patient_id:
+            label = None
+            reason = f"its patient is {patient_id} in {self.name} and {case.patient_id} in the manifest; correct one"
         return LabelEvidence(case.case_id, case.patient_id, label, f"{self.name} row {number}", reason)
 
 
@@ -68,8 +74,13 @@ def read_labels(path: Path) -> LabelTable:
             "add the column that says whom a label belongs to"
         )
     rows: dict[str, tuple[int | None, str, int]] = {}
-    for number, row in enumerate(table.to_dict("records"), start=2):
+    for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
         key, text = row[id_column], row["label"]
+        if not key:
+            raise TableError(
+                f"{path.name} row {number}: {id_column} must not be empty, the label is {text!r}; "
+                "fill it in or delete the row"
+            )
         if key in rows:
             raise TableError(
                 f"{path.name} row {number}: {id_column} must be unique, {key!r} stands in row {rows[key][2]} too; "
@@ -77,7 +88,9 @@ def read_labels(path: Path) -> LabelTable:
             )
         reason = "" if text else f"label empty: {row.get('reason') or f'no reason given in {path.name}'}"
         rows[key] = (_read_label(text, f"{path.name} row {number} ({key})"), reason, number)
-    return LabelTable(path.name, UNITS[id_column], rows)
+    both = id_column == "case_id" and "patient_id" in table.columns
+    patients = dict(zip(table["case_id"], table["patient_id"], strict=True)) if both else {}
+    return LabelTable(path.name, UNITS[id_column], rows, patients)
 
 
 def _read_label(text: str, place: str) -> int | None:

@@ -1,5 +1,6 @@
 """The manifest: one row a case, with its images in phase order and whatever is known of the scan."""
 
+import math
 import re
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
     scan_columns = [column for column in table.columns if column not in known]
     return [
         _read_row({str(k): v for k, v in row.items()}, f"{path.name} row {number}", part_column, scan_columns)
-        for number, row in enumerate(table.to_dict("records"), start=2)
+        for number, row in zip(table.index + 2, table.to_dict("records"), strict=True)
     ]
 
 
@@ -88,6 +89,8 @@ def _read_row(row: dict[str, str], place: str, part_column: str, scan_columns: l
     if part_column and part not in PARTS:
         raise TableError(f"{place}: {part_column} must be train, val or test, got {part!r}; correct it")
     images = tuple(image.strip() for image in row["image"].split(";") if image.strip())
+    if not images:
+        raise TableError(f"{place}: image must name at least one file, got {row['image']!r}; fill it in")
     times = _read_times(row.get("phase_times_s", ""), place)
     if times and len(images) > 1 and len(times) != len(images):
         raise TableError(f"{place}: {len(images)} phases but {len(times)} phase_times_s; give one time a phase")
@@ -106,6 +109,9 @@ def _read_row(row: dict[str, str], place: str, part_column: str, scan_columns: l
 
 def _read_times(text: str, place: str) -> tuple[float, ...]:
     try:
-        return tuple(float(time) for time in text.split(";") if time.strip())
+        times = tuple(float(time) for time in text.split(";") if time.strip())
     except ValueError:
-        raise TableError(f"{place}: phase_times_s must be seconds joined by ;, got {text!r}; correct it") from None
+        times = (math.nan,)
+    if not all(math.isfinite(time) for time in times):
+        raise TableError(f"{place}: phase_times_s must be seconds joined by ;, got {text!r}; correct it")
+    return times

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from genovox.core.artifacts import read_table
 from genovox.core.case import Case
-from genovox.core.errors import DataError, LeakageError, SingleClassError
+from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
 from genovox.core.seeds import derive_seed
 from genovox.core.study import SplitsTable
 
@@ -71,6 +71,13 @@ class FoldPlan:
 def read_folds(path: Path) -> FoldPlan:
     """Read ``folds.csv``; a plan that was edited into a leak is refused."""
     table = read_table(path, required=tuple(COLUMNS))
+    for column, rule in (("repeat", r"\d+"), ("part", "train|val|test")):
+        wrong = table[~table[column].str.fullmatch(rule)]
+        if len(wrong):
+            raise TableError(
+                f"{path.name} row {wrong.index[0] + 2}: {column} must be {rule}, got {wrong[column].iloc[0]!r}; "
+                "plan the folds anew"
+            )
     return FoldPlan(table.astype({"repeat": int}))
 
 
@@ -107,6 +114,11 @@ def plan_folds(cases: Sequence[Case], splits: SplitsTable, seed: int) -> FoldPla
     ]
     fixed = frame[frame["fixed"]]
     if len(fixed):
+        if fixed["label"].nunique() < 2:
+            raise SingleClassError(
+                f"labels must hold carriers and non-carriers in the fixed test part, got only "
+                f"{fixed['label'].iloc[0]} in its {len(fixed)} cases; widen it or leave part_column empty"
+            )
         parts.append(fixed.assign(repeat=0, fold=FIXED, part="test"))
     return FoldPlan(pd.concat(parts, ignore_index=True)[COLUMNS])
 
@@ -172,10 +184,10 @@ def _plan_repeat(frame: pd.DataFrame, strata: np.ndarray, folds: int, repeat: in
 
 
 def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, folds: int, seed: int) -> pd.DataFrame:
-    groups = frame["group"].to_numpy()
+    groups, labels = frame["group"].to_numpy(), frame["label"].to_numpy()
     plans = []
     for fold, (rest, test) in enumerate(_split(strata, groups, folds, seed)):
-        inner = min(_VALIDATION_SPLITS, _rarest(strata[rest], groups[rest]))
+        inner = min(_VALIDATION_SPLITS, _rarest(labels[rest], groups[rest]))
         _, validation = next(_split(strata[rest], groups[rest], max(inner, 2), derive_seed(seed, fold)))
         part = np.full(len(frame), "train", dtype=object)
         part[test] = "test"
@@ -192,8 +204,8 @@ def _split(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> Ite
         yield from splitter.split(np.zeros(len(strata)), strata, groups)
 
 
-def _rarest(strata: np.ndarray, groups: np.ndarray) -> int:
-    return min(len(np.unique(groups[strata == stratum])) for stratum in np.unique(strata))
+def _rarest(labels: np.ndarray, groups: np.ndarray) -> int:
+    return min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
 
 
 def _refuse_shared(rows: pd.DataFrame, place: str) -> None:

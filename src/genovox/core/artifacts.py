@@ -87,19 +87,34 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_table(path: Path, *, required: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read a CSV with every column as text, empty cells as the empty string.
+    """Read a CSV with every column as text, empty cells as the empty string; blank rows are dropped.
+
+    Returns:
+        The table; its index is the row as a spreadsheet counts it, less 2.
 
     Raises:
-        TableError: If the file is missing, is no CSV or lacks a required column.
+        TableError: If the file is missing, is no CSV, repeats or lacks a column, or a row has more cells than the
+            header.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
     except FileNotFoundError:
         raise TableError(f"no such table: {path}; check the path in the study file") from None
+    except OSError as error:
+        raise TableError(f"{path} cannot be read ({error.strerror}); check the path in the study file") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TableError(f"{path} is not a readable CSV table ({reason}); save it as UTF-8 CSV") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas takes the first column for row names then, and every cell would move one column to the left.
+        raise TableError(
+            f"{path} must have one name a column, its rows hold more cells than the header "
+            f"({', '.join(table.columns)}); remove commas at the ends of the rows or name every column"
+        )
     table.columns = [str(column).strip() for column in table.columns]
+    repeated = table.columns[table.columns.duplicated()]
+    if len(repeated):
+        raise TableError(f"{path} must name each column once, got {repeated[0]!r} twice; rename or remove one")
     missing = [column for column in required if column not in table.columns]
     if missing:
         raise TableError(
@@ -108,7 +123,7 @@ def read_table(path: Path, *, required: tuple[str, ...] = ()) -> pd.DataFrame:
         )
     for column in table.columns:
         table[column] = table[column].str.strip()
-    return table
+    return table[(table != "").any(axis=1)]
 
 
 def hash_file(path: Path) -> str:

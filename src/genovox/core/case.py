@@ -9,6 +9,17 @@ import pandas as pd
 from genovox.core.artifacts import read_table
 
 SCAN_PREFIX = "scan_"
+COLUMNS = (
+    "case_id",
+    "patient_id",
+    "family_id",
+    "site",
+    "laterality",
+    "part",
+    "label",
+    "images",
+    "phase_times_s",
+)
 
 
 @dataclass(frozen=True)
@@ -47,17 +58,6 @@ class Case:
 def cases_table(cases: list[Case]) -> pd.DataFrame:
     """Cases as ``cases.csv`` holds them; every scan column of any case is a column."""
     scan_names = sorted({name for case in cases for name in case.scan})
-    columns = [
-        "case_id",
-        "patient_id",
-        "family_id",
-        "site",
-        "laterality",
-        "part",
-        "label",
-        "images",
-        "phase_times_s",
-    ]
     rows = [
         {
             "case_id": case.case_id,
@@ -73,12 +73,12 @@ def cases_table(cases: list[Case]) -> pd.DataFrame:
         | {name: case.scan.get(name, "") for name in scan_names}
         for case in cases
     ]
-    return pd.DataFrame(rows, columns=columns + scan_names)
+    return pd.DataFrame(rows, columns=[*COLUMNS, *scan_names])
 
 
 def read_cases(path: Path) -> list[Case]:
     """Read ``cases.csv``."""
-    table = read_table(path, required=("case_id", "patient_id", "label", "images"))
+    table = read_table(path, required=COLUMNS)
     scan_names = [name for name in table.columns if name.startswith(SCAN_PREFIX)]
     return [
         Case(

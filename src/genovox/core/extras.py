@@ -37,7 +37,7 @@ def import_optional(module: str, *, purpose: str) -> ModuleType:
         MissingExtraError: If it is not installed; the message names the extra.
     """
     extra = next(name for name, modules in EXTRAS.items() if module in modules)
-    if missing_modules(extra):
+    if importlib.util.find_spec(module) is None:
         raise MissingExtraError(
             f"{purpose} needs the extra [{extra}], {module} is not installed; run: pip install 'genovox[{extra}]'"
         )

@@ -1,6 +1,7 @@
 """One log for people (the terminal) and one for later (``run.log``)."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -34,9 +35,10 @@ def start_log(*, quiet: bool = False, verbose: bool = False) -> None:
 def log_to_run(folder: Path) -> None:
     """Append everything, details included, to ``run.log`` in the run's folder."""
     path = folder / "run.log"
+    name = os.path.abspath(path)  # noqa: PTH100 - as logging names it, without ".."
     logger = logging.getLogger(LOGGER_NAME)
     for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename) == path.absolute():
+        if isinstance(handler, logging.FileHandler) and handler.baseFilename == name:
             return
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))

@@ -12,6 +12,13 @@ from genovox.core.errors import StudyError
 _PLANNED: tuple[tuple[str, Callable[[Any], bool], str, str], ...] = (
     ("cohort.tests", bool, "labels from laboratory tables", "give cohort.labels"),
     ("cohort.classifications", bool, "variant classifications", "give cohort.labels"),
+    ("cohort.vus", lambda vus: vus == "negative", "a policy for VUS", "give them a label in cohort.labels"),
+    (
+        "cohort.other_genes",
+        lambda policy: policy == "negative",
+        "a policy for carriers of other genes",
+        "give them a label in cohort.labels",
+    ),
     ("cohort.clinical", bool, "clinical tables", "leave it out"),
     ("cohort.phases", bool, "phase sheets for DICOM", "list the phases in the manifest's image column"),
     ("cohort.marks", bool, "marks by a reader", "leave it out"),

@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,13 +21,13 @@ PositiveInt = Annotated[int, Field(ge=1)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class StudyTable(_Table):
     """``[study]``: what the study is called and the seed of everything random."""
 
-    schema_version: int = Field(default=SCHEMA, alias="schema")
+    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1)
     name: str = Field(default="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=7, ge=0)
 
@@ -36,7 +37,7 @@ class SplitsTable(_Table):
 
     folds: int = Field(default=5, ge=2)
     repeats: PositiveInt = 1
-    group_by: tuple[Literal["patient_id", "family_id"], ...] = ("patient_id", "family_id")
+    group_by: tuple[Literal["patient_id", "family_id"], ...] = Field(default=("patient_id", "family_id"), min_length=1)
     stratify_by: tuple[Literal["label", "site"], ...] = ("label", "site")
     part_column: str = ""
 
@@ -150,11 +151,13 @@ class Study(_Table):
                 one line of the message.
         """
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise StudyError(
                 f"no such study file: {path}; make one with: genovox init IMAGES --labels labels.csv"
             ) from None
+        except OSError as error:
+            raise StudyError(f"{path} cannot be read ({error.strerror}); give a study.toml or a run folder") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise StudyError(f"{path} is not valid TOML: {error}") from None
         for assignment in assignments:
@@ -194,12 +197,19 @@ class Study(_Table):
         if "root" in content:
             raise StudyError(f"{name}: unknown table [root]; paths are relative to the file itself")
         try:
-            study = cls.model_validate(content | {"root": root})
+            study = cls.model_validate(_as_tuples(content) | {"root": root}, strict=True)
         except ValidationError as error:
-            lines = [_describe_problem(problem) for problem in error.errors()]
+            lines = [_describe_problem(problem) for problem in _drop_echoes(error.errors())]
             raise StudyError("\n".join(f"{name}: {line}" for line in dict.fromkeys(lines))) from None
         refuse_planned(content, name)
         return study
+
+
+def _as_tuples(content: Any) -> Any:
+    """Lists as the tuples the tables hold: strict validation, so that ``true`` is no 1, takes nothing else."""
+    if isinstance(content, dict):
+        return {name: _as_tuples(value) for name, value in content.items()}
+    return tuple(_as_tuples(value) for value in content) if isinstance(content, list) else content
 
 
 def _assign(content: dict[str, Any], assignment: str) -> None:
@@ -219,17 +229,37 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
     table[keys[-1]] = value
 
 
+def _drop_echoes(problems: Sequence[Any]) -> list[Any]:
+    """One problem a value: "native" expected for a list, and a list too short because of its entries, say nothing."""
+    places = [problem["loc"] for problem in problems]
+    return [
+        problem
+        for problem in problems
+        if not str(problem["loc"][-1]).startswith("literal[")
+        and not any(place[:-1] == problem["loc"] for place in places)
+    ]
+
+
 def _describe_problem(problem: Any) -> str:
     place = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1)
         advice = f'did you mean "{nearest[0]}"?' if nearest else f"valid: {', '.join(_valid_names(place[:-1]))}"
         return f"unknown key {'.'.join(place)}; {advice}"
-    if problem["type"] == "missing":
-        return f"{'.'.join(place)} is missing; add it"
-    place = [part for part in place if "[" not in part and not part.startswith("literal")]
+    place = [part for part in place if "[" not in part]
     value = json.dumps(problem["input"], default=str)
-    return f"{'.'.join(place)} = {value}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    if problem["type"] == "missing":
+        if isinstance(problem["loc"][-1], int):
+            return f"{'.'.join(place[:-1])} = {value}: value {problem['loc'][-1] + 1} is missing; add it"
+        return f"{'.'.join(place)} is missing; add it"
+    rule = (
+        problem["msg"]
+        .replace("tuple", "list")
+        .replace("Tuple", "list")
+        .replace("dictionary or instance of", "table, as")
+    )
+    advice = ' (or use "native")' if len(place) < len(problem["loc"]) else ""
+    return f"{'.'.join(place)} = {value}: {rule[0].lower()}{rule[1:]}{advice}"
 
 
 def _valid_names(place: list[str]) -> list[str]:

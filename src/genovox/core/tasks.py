@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -111,28 +111,44 @@ def run_many(
     if workers <= 1 or len(items) <= 1:
         yield from (_attempt(function, item) for item in items)
         return
-    suspects: list[Item] = []
+    remaining = list(items)
+    while remaining:
+        unfinished: list[Item] = []
+        yield from _run_pool(function, remaining, workers, unfinished)
+        # Items start in order, and a pool hands out at most two a worker and one: the rest cannot have killed it.
+        in_flight = 2 * workers + 1
+        for item in unfinished[:in_flight]:
+            alone: list[Item] = []
+            yield from _run_pool(function, [item], 1, alone)
+            if alone:
+                log.warning("%s: its worker process died; it is left out", describe(item))
+                yield Outcome(item, None, "the worker process died (out of memory or a crash while reading it)")
+        remaining = unfinished[in_flight:]
+
+
+def _run_pool(
+    function: Callable[[Item], Value], items: Sequence[Item], workers: int, unfinished: list[Item]
+) -> Iterator[Outcome[Item, Value]]:
+    """Run items in one pool; if a worker dies, those it left are added to ``unfinished`` in their order."""
     pool = _pool(min(workers, len(items)))
+    waiting = dict(enumerate(items))
     try:
-        pending = {pool.submit(_attempt, function, item): item for item in items}
+        pending: dict[concurrent.futures.Future[Outcome[Item, Value]], int] = {}
+        with suppress(BrokenProcessPool):
+            for number, item in waiting.items():
+                pending[pool.submit(_attempt, function, item)] = number
         for future in concurrent.futures.as_completed(list(pending)):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                suspects.append(pending[future])
+            with suppress(BrokenProcessPool):
+                outcome = future.result()
+                del waiting[pending[future]]
+                yield outcome
         pool.shutdown()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
             child.terminate()
         raise
-    for item in suspects:
-        with _pool(1) as pool:
-            try:
-                yield pool.submit(_attempt, function, item).result()
-            except BrokenProcessPool:
-                log.warning("%s: its worker process died; it is left out", describe(item))
-                yield Outcome(item, None, "the worker process died (out of memory or a crash while reading it)")
+    unfinished += waiting.values()
 
 
 def _pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
@@ -173,4 +189,5 @@ def _attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Val
 
 
 def _is_quiet() -> bool:
-    return all(handler.level >= logging.WARNING for handler in logging.getLogger(LOGGER_NAME).handlers)
+    handlers = logging.getLogger(LOGGER_NAME).handlers
+    return all(handler.level >= logging.WARNING for handler in handlers if not isinstance(handler, logging.FileHandler))

@@ -1,6 +1,8 @@
 """A volume: an array of phases or channels and the affine that places it in the patient."""
 
 import gzip
+import io
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import ImageError
@@ -20,6 +24,18 @@ Affine = npt.NDArray[np.float64]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
+_NIFTI_HEADER_BYTES = 540
+_NIFTI_ERRORS = (
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    EOFError,
+    OSError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -73,13 +89,14 @@ def check_affine(affine: Affine) -> None:
     """
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise ImageError("the affine must be a finite 4 x 4 matrix; convert the image again from its source")
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(over="ignore"):
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if (spacing < 1e-6).any():
         raise ImageError(
             f"voxel spacing must be above 0 mm, got {' x '.join(f'{s:g}' for s in spacing)}; "
             "convert the image again from its source"
         )
-    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-4:
+    if not np.isfinite(spacing).all() or abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-4:
         raise ImageError("the affine must be invertible, got a singular one; convert the image again from its source")
 
 
@@ -112,13 +129,20 @@ def read_volume(path: Path) -> Volume:
     Raises:
         ImageError: If the file is missing, truncated, not an image or holds values that are not finite.
     """
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError:  # a name longer than the system takes
+        exists = False
+    if not exists:
         raise ImageError(f"no such image: {path.name}; check the path in the manifest")
     if not is_image_path(path):
         raise ImageError(
             f"{path.name} is not NIfTI or NRRD ({', '.join(NIFTI_SUFFIXES + NRRD_SUFFIXES)}); convert it first"
         )
-    volume = _read_nifti(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else _read_nrrd(path)
+    try:
+        volume = _read_nifti(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else _read_nrrd(path)
+    except ImageError as error:
+        raise error if path.name in str(error) else ImageError(f"{path.name}: {error}") from None
     if not np.isfinite(volume.array).all():
         count = int((~np.isfinite(volume.array)).sum())
         raise ImageError(
@@ -139,12 +163,29 @@ def write_nifti(path: Path, volume: Volume) -> None:
         partial.write_bytes(gzip.compress(content, 3, mtime=0) if path.suffix == ".gz" else content)
 
 
+def read_stored_type(path: Path) -> str:
+    """The number type a readable NIfTI or NRRD file stores its voxels in, such as ``int16``."""
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
+        with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+            start = file.read(_NIFTI_HEADER_BYTES)
+        return str(_nifti_format(start).header_class.from_fileobj(io.BytesIO(start)).get_data_dtype().newbyteorder("="))
+    with path.open("rb") as file:
+        fields = (line.split(b":", 1) for line in file)
+        return next(field[1].strip().decode() for field in fields if field[0] == b"type")
+
+
 def _read_nifti(path: Path) -> Volume:
     try:
-        image: Any = nibabel.load(path)
-        data = np.asarray(image.dataobj, dtype=np.float32)
+        # Whole, so that the checksum of the compressed file is verified: a flipped bit must not become a voxel.
+        content = gzip.decompress(path.read_bytes()) if _is_gzip(path) else path.read_bytes()
+        nifti = _nifti_format(content)
+        header = nifti.header_class.from_fileobj(io.BytesIO(content))
+        _check_promise(header, len(content))
+        image = nifti.from_bytes(content)
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = np.asarray(image.dataobj, dtype=np.float32)
         affine = np.asarray(image.affine, dtype=np.float64)
-    except (ImageFileError, EOFError, OSError, ValueError, zlib.error, gzip.BadGzipFile) as error:
+    except _NIFTI_ERRORS as error:
         raise _unreadable(path, error) from None
     if data.ndim == 5 and data.shape[3] == 1:
         data = data[:, :, :, 0]
@@ -155,17 +196,48 @@ def _read_nifti(path: Path) -> Volume:
     return Volume(np.ascontiguousarray(np.transpose(data, (3, 2, 1, 0))), affine)
 
 
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _nifti_format(content: bytes) -> Any:
+    """The reader of NIfTI-1 or NIfTI-2, as the magic says."""
+    if content[344:348] == b"n+1\0":
+        return nibabel.Nifti1Image
+    if content[4:8] == b"n+2\0":
+        return nibabel.Nifti2Image
+    raise ImageFileError("not a NIfTI file")
+
+
+def _check_promise(header: Any, size: int) -> None:
+    """Refuse a header that promises more than the file holds before memory is taken for it, and voxels of no number."""
+    dtype, shape = header.get_data_dtype(), header.get_data_shape()
+    if dtype.kind not in "iuf":
+        raise ImageFileError(f"a voxel must be one real number, got {dtype}")
+    if any(length < 0 for length in shape):
+        raise ImageFileError(f"sizes must be above 0, got {shape}")
+    promised = int(header.get_data_offset()) + math.prod(int(length) for length in shape) * dtype.itemsize
+    if promised > size:
+        raise ImageFileError(f"truncated: its header promises {promised} bytes, there are {size}")
+
+
 def _read_nrrd(path: Path) -> Volume:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise _unreadable(path, error) from None
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+    if (
+        image.GetDimension() != 3
+        or image.GetNumberOfComponentsPerPixel() != 1
+        or "complex" in image.GetPixelIDTypeAsString()
+    ):
         raise ImageError(f"{path.name} must be 3D with one value a voxel; split it by phase")
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
-    array = sitk.GetArrayFromImage(image).astype(np.float32)[np.newaxis]
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = sitk.GetArrayFromImage(image).astype(np.float32)[np.newaxis]
     return Volume(array, _LPS_TO_RAS @ affine)
 
 

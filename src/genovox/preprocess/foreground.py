@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from genovox.core.errors import ImageError
 from genovox.core.volume import Volume
 from genovox.preprocess.geometry import resample_volume
 
@@ -23,10 +24,16 @@ def find_foreground(volume: Volume, kind: str) -> Mask:
 
     Returns:
         Shape (z, y, x).
+
+    Raises:
+        ImageError: If there is no foreground.
     """
     if kind == "none":
         return np.ones(volume.array.shape[1:], bool)
-    return find_body(volume)
+    mask = find_body(volume)
+    if not mask.any():
+        raise ImageError('the foreground is empty; look at the scan or use foreground = "none"')
+    return mask
 
 
 def find_body(volume: Volume) -> Mask:

@@ -40,18 +40,16 @@ def fit_intensity(phases: Array, mask: Mask, kind: str) -> IntensityMap:
 
     Args:
         phases: Shape (phase, z, y, x).
-        mask: Foreground, shape (z, y, x).
+        mask: Foreground, shape (z, y, x), not empty.
         kind: ``joint-z`` (mean 0, SD 1 over all phases in the foreground), ``percentile`` (1st and 99th percentile over
             all phases in the foreground become 0 and 1, phases are clipped) or ``none``.
 
     Raises:
-        ImageError: If the foreground is empty or holds one value only.
+        ImageError: If the foreground holds one value only.
     """
     if kind == "none":
         return IntensityMap(0.0, 1.0)
     inside = phases[:, mask]
-    if inside.size == 0:
-        raise ImageError('the foreground is empty; look at the picture of the scan or use foreground = "none"')
     if kind == "joint-z":
         offset, scale = float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64))
     else:

@@ -1,5 +1,6 @@
 """The road of one case: orientation, one resample a phase, channels, normalisation, crop."""
 
+import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,11 @@ def _reverse(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write an ``.npy`` file atomically."""
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        np.save(file, array)
+    content = io.BytesIO()
+    np.save(content, array)
+    with atomic_path(path) as partial:
+        # Not np.save: what it raises on a full disk does not say that the disk is full.
+        partial.write_bytes(content.getbuffer())
 
 
 def save_mask(path: Path, mask: Mask) -> None:

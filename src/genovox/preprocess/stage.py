@@ -11,8 +11,8 @@ import pandas as pd
 from genovox.cohort.eligibility import Exclusion, exclusions_table
 from genovox.core.artifacts import (
     Stage,
+    atomic_path,
     hash_content,
-    raise_if_disk_full,
     read_json,
     require_stage,
     write_json,
@@ -54,10 +54,20 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     cases = read_cases(stage.run / "cohort" / "cases.csv")
     inputs = require_stage(stage.run, "cohort")["parts"]["inputs"]
     cache = study.root / ".genovox" / "cache" / "preprocess"
-    keys = {case.case_id: hash_content([FORMAT, stage.config, [inputs[i] for i in case.images]]) for case in cases}
-    new = [case for case in cases if not (cache / keys[case.case_id] / "record.json").exists()]
+    # The case's name is part of the key because the picture shows it.
+    keys = {
+        case.case_id: hash_content([FORMAT, stage.config, case.case_id, [inputs[i] for i in case.images]])
+        for case in cases
+    }
+    new = [case for case in cases if not _is_cached(cache / keys[case.case_id])]
     failures = _preprocess_all(study, new, cache, keys, workers or available_cores())
     made = [case for case in cases if case.case_id not in failures]
+    excluded = [
+        Exclusion("case", case.case_id, case.patient_id, "preprocess", "preprocess", failures[case.case_id], case.label)
+        for case in cases
+        if case.case_id in failures
+    ]
+    write_table(stage.folder / "exclusions.csv", exclusions_table(excluded))
     if not made:
         reasons = "; ".join(sorted(set(failures.values()))[:3])
         raise DataError(f"no case of {len(cases)} could be preprocessed: {reasons}")
@@ -68,12 +78,6 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     ]
     _remove_strangers(stage.folder, {case.case_id for case in made})
     write_table(stage.folder / "cases.csv", pd.DataFrame(rows))
-    excluded = [
-        Exclusion("case", case.case_id, case.patient_id, "preprocess", "preprocess", failures[case.case_id], case.label)
-        for case in cases
-        if case.case_id in failures
-    ]
-    write_table(stage.folder / "exclusions.csv", exclusions_table(excluded))
     warned = [row for row in rows if row["warnings"]]
     log.info("preprocess: %d cases (%d from the cache), %d failed", len(made), len(cases) - len(new), len(failures))
     if warned:
@@ -104,6 +108,10 @@ def _preprocess_case(task: _Task) -> bool:
     return True
 
 
+def _is_cached(folder: Path) -> bool:
+    return all((folder / name).exists() for name in (*FILES, "record.json"))
+
+
 def _link_case(folder: Path, case: Case, cached: Path) -> dict[str, object]:
     for name, pattern in FILES.items():
         target = folder / pattern.format(case.case_id)
@@ -111,9 +119,9 @@ def _link_case(folder: Path, case: Case, cached: Path) -> dict[str, object]:
         target.unlink(missing_ok=True)
         try:
             os.link(cached / name, target)
-        except OSError as error:
-            raise_if_disk_full(error, target)
-            shutil.copyfile(cached / name, target)
+        except OSError:  # another file system, or one without hard links
+            with atomic_path(target) as partial:
+                shutil.copyfile(cached / name, partial)
     record: dict[str, object] = read_json(cached / "record.json")
     return record
 

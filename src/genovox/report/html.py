@@ -1,0 +1,112 @@
+"""``index.html``: the study on one page that needs nothing but itself."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from genovox import __version__
+from genovox.report import figures, tables
+from genovox.report.flow import draw_flow
+from genovox.report.pictures import show_maps, show_quality
+from genovox.report.results import BLOCKS, Results
+from genovox.report.wording import write_count, write_number
+
+NOTICE = "Research use only. This report does not replace a genetic test."
+STATUS = {"pass": "✓", "warn": "▲", "fail": "✕", "not-assessed": "○"}
+CONFOUNDING = {
+    "none": "how the scan was made does not tell the label",
+    "partial": "how the scan was made tells a part of the label",
+    "unknown": "the scanner was not given, so it could not be ruled out",
+}
+BEYOND_CLINICAL = {
+    "yes": "the score adds to age, subtype and family history",
+    "no": "the score adds nothing to age, subtype and family history",
+    "unknown": "not compared with age, subtype and family history",
+}
+
+
+def render_page(results: Results) -> str:
+    """The whole page: the same run gives the same bytes."""
+    return load_template("page.html.j2").render(
+        results=results,
+        audit=results.audit,
+        flow=results.flow,
+        unit=results.unit,
+        name=results.study["study"]["name"],
+        notice=NOTICE,
+        version=__version__,
+        headline=_describe_headline(results),
+        words={"confounding": CONFOUNDING, "beyond_clinical": BEYOND_CLINICAL},
+        symbols=STATUS,
+        flow_svg=draw_flow(results),
+        cohort=tables.describe_cohort(results),
+        folds_sentence=tables.describe_folds(results),
+        folds=tables.list_folds(results),
+        blocks={name: _describe_block(results, name) for name in BLOCKS if results.blocks(name)},
+        histories={
+            model: figures.draw_histories(results.read_histories(model), f"{model}-history") for model in results.models
+        },
+        checks=tables.tabulate_checks(results),
+        quality=show_quality(results),
+        warned=int((results.prepared["warnings"] != "").sum()),
+        maps=show_maps(results),
+        exclusion_counts=tables.count_exclusions(results),
+        exclusions=tables.list_exclusions(results),
+        stages=tables.list_stages(results),
+        settings=tables.list_settings(results),
+        versions=results.stages["train"]["versions"],
+    )
+
+
+def load_template(name: str) -> Any:
+    """A template of this package, with everything escaped that is not made here."""
+    environment = Environment(
+        loader=PackageLoader("genovox.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"count": write_count, "number": write_number}
+    return environment.get_template(name)
+
+
+def _describe_headline(results: Results) -> dict[str, Any]:
+    """The primary model's AUC for the opening of the page."""
+    block = results.blocks("cross_validation")[results.metrics.primary]
+    return {
+        "metric": block.metrics.roc_auc,
+        "block": block,
+        "svg": figures.draw_headline(block, results.audit["rules"]["minimum_auc"]),
+    }
+
+
+def _describe_block(results: Results, name: str) -> dict[str, Any]:
+    """Tables and figures of every model on one set of test rows."""
+    blocks = results.blocks(name)
+    return {
+        "models": list(blocks),
+        "first": next(iter(blocks.values())),
+        "metrics": tables.tabulate_metrics(blocks),
+        "comparison": tables.tabulate_comparison(results, name),
+        "forest": figures.draw_forest(blocks, f"{name}-forest"),
+        "fold_scores": figures.draw_fold_scores(blocks, f"{name}-folds"),
+        "figures": {model: _draw_model(results, model, name) for model in blocks},
+        "per_fold": {model: tables.list_fold_figures(block) for model, block in blocks.items()},
+        "skipped": {model: block.skipped_folds for model, block in blocks.items()},
+        "methods": sorted({block.metrics.roc_auc.method for block in blocks.values()}),
+    }
+
+
+def _draw_model(results: Results, model: str, name: str) -> dict[str, Any]:
+    block, stem = results.blocks(name)[model], f"{name}-{model}"
+    scores = results.test_scores(model, name)
+    roc, pr = (results.read_curve(model, kind, name) for kind in ("roc", "pr"))
+    return {
+        "roc": figures.draw_roc(roc, block, f"{stem}-roc"),
+        "pr": figures.draw_precision_recall(pr, block, f"{stem}-pr"),
+        "confusion": figures.draw_confusion(block, results.unit, f"{stem}-confusion"),
+        "scores": figures.draw_scores(scores, block, results.unit, f"{stem}-scores"),
+        "has_band": bool(roc["low"].notna().any()),
+        "repeats": block.repeats,
+    }

@@ -1,0 +1,125 @@
+"""Everything a finished run holds, read once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from genovox.cohort.splits import FIXED
+from genovox.core.artifacts import STAGES, read_json, read_table, require_stage
+from genovox.core.study import Study
+from genovox.evaluate.predictions import gather_units, validate_predictions
+from genovox.evaluate.schema import Block, Comparison, Metrics
+
+BLOCKS = ("cross_validation", "fixed")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The artifacts of a run, as tables and plain content.
+
+    Attributes:
+        study: Every table of the study file.
+        run: Folder of the run.
+        flow: ``cohort/flow.json``.
+        cases: ``cohort/cases.csv`` of the cases that were preprocessed, label as integer.
+        prepared: ``preprocess/cases.csv``.
+        exclusions: Rows of both ``exclusions.csv``, cohort first.
+        folds: ``cohort/folds.csv`` of the cases that were preprocessed.
+        units: The scored test rows (patients or cases) of every model.
+        metrics: ``evaluate/metrics.json``.
+        comparison: ``evaluate/comparison.json``.
+        threshold_rule: How the operating points were chosen.
+        audit: ``audit/audit.json``.
+        explained: ``explain/summary.json``.
+        resolved: ``train/resolved.json``.
+        stages: The record of every stage before this one.
+    """
+
+    study: dict[str, Any]
+    run: Path
+    flow: dict[str, Any]
+    cases: pd.DataFrame
+    prepared: pd.DataFrame
+    exclusions: pd.DataFrame
+    folds: pd.DataFrame
+    units: pd.DataFrame
+    metrics: Metrics
+    comparison: Comparison
+    threshold_rule: str
+    audit: dict[str, Any]
+    explained: dict[str, Any]
+    resolved: dict[str, Any]
+    stages: dict[str, dict[str, Any]]
+
+    @property
+    def unit(self) -> str:
+        """What is scored: ``patients`` or ``cases``."""
+        return "patients" if self.metrics.label_unit == "patient" else "cases"
+
+    @property
+    def models(self) -> list[str]:
+        """The models in their declared order."""
+        return list(self.metrics.models)
+
+    def blocks(self, name: str) -> dict[str, Block]:
+        """Each model's figures on one of ``BLOCKS``; empty where the study has no such part."""
+        found = {model: getattr(figures, name) for model, figures in self.metrics.models.items()}
+        return {model: block for model, block in found.items() if block is not None}
+
+    def read_curve(self, model: str, kind: str, block: str) -> pd.DataFrame:
+        """A mean curve, ``kind`` being ``roc`` or ``pr``: columns x, y, low, high; NaN where there is no band."""
+        infix = "_fixed" if block == "fixed" else ""
+        table = pd.read_csv(self.run / "evaluate" / "curves" / f"{model}{infix}_{kind}.csv")
+        table.columns = ["x", "y", "low", "high"]
+        return table
+
+    def test_scores(self, model: str, block: str) -> pd.DataFrame:
+        """Scored test rows of one model on one block."""
+        fixed = self.units["fold"] == FIXED
+        return self.units[(self.units["model"] == model) & (fixed if block == "fixed" else ~fixed)]
+
+    def read_histories(self, model: str) -> dict[tuple[int, str], pd.DataFrame]:
+        """``history.csv`` of each (repeat, fold) of a model."""
+        rotating = self.folds[self.folds["fold"] != FIXED]
+        keys = rotating[["repeat", "fold"]].drop_duplicates().itertuples(index=False)
+        folder = self.run / "train" / model
+        return {
+            (int(repeat), str(fold)): pd.read_csv(folder / f"repeat-{repeat}" / f"fold-{fold}" / "history.csv")
+            for repeat, fold in keys
+        }
+
+
+def read_results(study: Study, run: Path) -> Results:
+    """Read a run whose stages before the report are finished.
+
+    Raises:
+        UsageError: If a stage is missing.
+    """
+    stages = {name: require_stage(run, name) for name in STAGES[:-1]}
+    metrics = Metrics.model_validate(read_json(run / "evaluate" / "metrics.json"))
+    prepared = read_table(run / "preprocess" / "cases.csv")
+    cases = read_table(run / "cohort" / "cases.csv").astype({"label": int})
+    folds = read_table(run / "cohort" / "folds.csv")
+    made = set(prepared["case_id"])
+    predictions = validate_predictions(read_table(run / "train" / "predictions.csv"), label_unit=metrics.label_unit)
+    tested = predictions[predictions["part"] == "test"]
+    exclusions = [read_table(run / stage / "exclusions.csv") for stage in ("cohort", "preprocess")]
+    return Results(
+        study=study.as_dict(),
+        run=run,
+        flow=read_json(run / "cohort" / "flow.json"),
+        cases=cases[cases["case_id"].isin(made)].reset_index(drop=True),
+        prepared=prepared,
+        exclusions=pd.concat(exclusions, ignore_index=True),
+        folds=folds[folds["case_id"].isin(made)].reset_index(drop=True),
+        units=gather_units(tested, label_unit=metrics.label_unit),
+        metrics=metrics,
+        comparison=Comparison.model_validate(read_json(run / "evaluate" / "comparison.json")),
+        threshold_rule=read_json(run / "evaluate" / "operating_points.json")["rule"],
+        audit=read_json(run / "audit" / "audit.json"),
+        explained=read_json(run / "explain" / "summary.json"),
+        resolved=read_json(run / "train" / "resolved.json"),
+        stages=stages,
+    )

@@ -1,0 +1,118 @@
+"""Metadata that tell the label are found; metadata that do not are let pass."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from genovox.audit.confounding import (
+    check_exclusions,
+    check_metadata,
+    metadata_columns,
+    score_metadata,
+    stratified_auc,
+    weigh_metadata,
+)
+from genovox.cohort.splits import plan_folds
+from genovox.core.case import Case
+from genovox.core.study import SplitsTable
+
+PATIENTS = 200
+
+
+def _cohort(seed: int, *, shortcut: float, effect: float) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Cases whose vendor follows the label with strength ``shortcut``, and scores that follow vendor and label."""
+    random = np.random.default_rng(seed)
+    label = np.arange(PATIENTS) % 2
+    vendor = np.where(random.random(PATIENTS) < 0.5 + shortcut / 2, label, 1 - label)
+    cases = pd.DataFrame(
+        {
+            "case_id": [f"c{n:03d}" for n in range(PATIENTS)],
+            "patient_id": [f"p{n:03d}" for n in range(PATIENTS)],
+            "family_id": "",
+            "site": "",
+            "label": label,
+            "scan_vendor": np.where(vendor == 1, "A", "B"),
+            "scan_matrix": random.choice(["x", "y", "z"], PATIENTS),
+        }
+    )
+    listed = [Case(row.case_id, row.patient_id, ("i",), label=row.label) for row in cases.itertuples()]
+    folds = plan_folds(listed, SplitsTable(folds=5), seed).table
+    scores = folds[folds["part"] == "test"][["case_id", "repeat", "fold"]].merge(cases, on="case_id")
+    signal = effect * scores["label"] + 2 * shortcut * (scores["scan_vendor"] == "A")
+    scores["score"] = 1 / (1 + np.exp(-(signal + random.normal(0, 1, len(scores)))))
+    return cases, folds, scores
+
+
+def test_scanner_shortcut_without_effect_is_named() -> None:
+    cases, folds, scores = _cohort(1, shortcut=0.8, effect=0.0)
+    finding = weigh_metadata(cases, folds, scores, resamples=500, seed=1)
+    assert finding.tells_label
+    assert not finding.score_adds
+    check = check_metadata(finding)
+    assert check.status == "fail"
+    assert "vendor" in check.finding
+
+
+def test_effect_beside_a_shortcut_is_a_warning() -> None:
+    cases, folds, scores = _cohort(2, shortcut=0.4, effect=2.0)
+    finding = weigh_metadata(cases, folds, scores, resamples=500, seed=1)
+    assert finding.tells_label
+    assert finding.score_adds
+    assert check_metadata(finding).status == "warn"
+
+
+def test_no_shortcut_passes() -> None:
+    cases, folds, scores = _cohort(3, shortcut=0.0, effect=1.0)
+    finding = weigh_metadata(cases, folds, scores, resamples=500, seed=1)
+    assert check_metadata(finding).status == "pass"
+
+
+def test_classes_that_do_not_overlap_fail_whatever_the_score() -> None:
+    cases, folds, scores = _cohort(4, shortcut=1.0, effect=3.0)
+    finding = weigh_metadata(cases, folds, scores, resamples=300, seed=1)
+    assert finding.separates
+    assert check_metadata(finding).status == "fail"
+
+
+def test_unknown_scanner_is_not_assessed_never_a_pass() -> None:
+    cases, folds, scores = _cohort(5, shortcut=0.0, effect=1.0)
+    bare = cases.drop(columns="scan_vendor").assign(scan_matrix="x")
+    check = check_metadata(weigh_metadata(bare, folds, scores, resamples=300, seed=1))
+    assert check.status == "not-assessed"
+    assert "manifest" in check.advice
+
+
+def test_columns_are_those_of_the_scan_that_vary() -> None:
+    cases, _, _ = _cohort(6, shortcut=0.0, effect=0.0)
+    assert metadata_columns(cases.assign(age=range(PATIENTS))) == ("scan_vendor", "scan_matrix")
+
+
+def test_metadata_scores_are_out_of_fold() -> None:
+    """A column unique to each case tells nothing of cases that were not fitted."""
+    cases, folds, _ = _cohort(7, shortcut=0.0, effect=0.0)
+    cases["scan_serial"] = [f"s{n}" for n in range(PATIENTS)]
+    scored = score_metadata(cases, folds, ("scan_serial",), seed=1)
+    aucs = [roc_auc_score(rows["label"], rows["score"]) for _, rows in scored.groupby("fold")]
+    assert np.mean(aucs) == pytest.approx(0.5)
+
+
+def test_stratified_auc_compares_like_with_like() -> None:
+    """The score is the stratum and nothing else: 1.0 pooled, 0.5 within strata."""
+    table = pd.DataFrame(
+        {
+            "repeat": 0,
+            "fold": "0",
+            "cluster": range(40),
+            "label": [1] * 15 + [0] * 5 + [1] * 5 + [0] * 15,
+            "score": [0.9] * 20 + [0.1] * 20,
+            "score_metadata": [0.8] * 20 + [0.2] * 20,
+        }
+    )
+    assert roc_auc_score(table["label"], table["score"]) > 0.7
+    assert stratified_auc(table, resamples=200, seed=1).estimate == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("out", "status"), [([], "pass"), ([1, 0], "pass"), ([1] * 7, "warn"), ([1] * 12, "fail")])
+def test_one_sided_exclusion(out: list[int], status: str) -> None:
+    assert check_exclusions([1] * 60 + [0] * 60, out, "").status == status

@@ -1,0 +1,74 @@
+"""Stages are rebuilt when, and only when, what they read has changed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import FinishedRun
+
+from genovox.cli.main import run_command
+from genovox.core.artifacts import STAGES
+
+
+@pytest.fixture
+def copied(finished_run: FinishedRun, tmp_path: Path) -> FinishedRun:
+    """The finished run, free to be changed."""
+    shutil.copytree(finished_run.study.parent, tmp_path / "study")
+    return FinishedRun(tmp_path / "study" / "study.toml", tmp_path / "study" / "runs" / "small")
+
+
+def test_a_second_run_does_nothing(copied: FinishedRun, capfd: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copied.run.rglob("stage.json")}
+    assert len(before) == len(STAGES)
+    assert run_command(["run", str(copied.study)]) == 0
+    captured = capfd.readouterr()
+    assert captured.err.count("up to date") == len(STAGES)
+    assert {path: path.stat().st_mtime_ns for path in copied.run.rglob("stage.json")} == before
+    assert "Research use only" in captured.out
+
+
+def test_dry_run_names_what_changed_and_does_nothing(copied: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", str(copied.study), "--dry-run", "--set", "preprocess.normalise=percentile"]
+    assert run_command(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["cohort", "up", "to", "date"]
+    assert 'normalise "joint-z" -> "percentile"' in lines[1]
+    assert run_command(["run", str(copied.study), "--dry-run"]) == 0
+    assert capsys.readouterr().out.count("up to date") == len(STAGES)
+
+
+def test_a_verb_refuses_a_stale_upstream(copied: FinishedRun, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["train", str(copied.study), "--set", "preprocess.normalise=none"]) == 2
+    error = capfd.readouterr().err
+    assert "preprocess, which is stale" in error
+    assert "genovox preprocess" in error
+
+
+def test_a_changed_scan_is_noticed(copied: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    scans = copied.study.parent / "scans"
+    shutil.copy(scans / "P003_post1.nii.gz", scans / "P004_post2.nii.gz")
+    assert run_command(["run", str(copied.study), "--dry-run"]) == 0
+    assert "scans/P004_post2.nii.gz changed" in capsys.readouterr().out
+
+
+def test_a_run_folder_can_be_moved_with_its_study(copied: FinishedRun, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.move(copied.study.parent, moved)
+    assert run_command(["report", str(moved / "runs" / "small"), "--quiet"]) == 0
+    assert run_command(["run", str(moved / "runs" / "small"), "--quiet"]) == 0
+
+
+def test_json_is_json_and_nothing_else(copied: FinishedRun, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["run", str(copied.study), "--json"]) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["stages"] == dict.fromkeys(STAGES, "done")
+    assert answer["metrics"]["roc_auc"]["estimate"] is not None
+    assert answer["verdict"] in ("signal", "no-signal", "underpowered")
+
+
+def test_no_absolute_path_stands_in_a_run(finished_run: FinishedRun) -> None:
+    root = str(finished_run.study.parent)
+    for path in finished_run.run.rglob("*"):
+        if path.suffix in (".csv", ".json", ".html", ".md"):
+            assert root not in path.read_text(), path

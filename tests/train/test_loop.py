@@ -1,0 +1,86 @@
+"""The loop learns, stops, and repeats itself exactly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genovox.core.errors import DataError
+from genovox.core.study import TrainTable
+from genovox.dataset.cases import PreparedCase
+from genovox.train.loop import TrainedNetwork, score_cases, train_network
+from genovox.train.resolution import Resolution
+
+RESOLUTION = Resolution("cpu", "32-true", 1, "contiguous", compile=False, torch=torch.__version__)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
+    """Bright balls for carriers, dark ones for the others, in noise."""
+    folder = tmp_path_factory.mktemp("balls")
+    random = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.arange(16)] * 3, indexing="ij")) - 7.5
+    ball = (grid**2).sum(0) < 16
+    found = []
+    for number in range(32):
+        volume = random.normal(0, 1, (1, 16, 16, 16)) + (1 if number % 2 else -1) * ball
+        np.save(folder / f"{number}.npy", volume.astype(np.float32))
+        found.append(PreparedCase(f"c{number}", f"p{number}", "", "", number % 2, "key", folder / f"{number}.npy"))
+    return found
+
+
+def _train(cases: list[PreparedCase], table: TrainTable, seed: int = 1) -> TrainedNetwork:
+    return train_network(
+        "light",
+        training=cases[:20],
+        validation=cases[20:],
+        table=table,
+        preset="none",
+        resolution=RESOLUTION,
+        seed=seed,
+    )
+
+
+def test_learns_what_can_be_learnt(cases: list[PreparedCase]) -> None:
+    trained = _train(cases, TrainTable(epochs=12, batch_size=4, learning_rate=3e-3, warmup_epochs=1))
+    scores = score_cases(trained.network, cases[20:], "cpu", 4)
+    assert min(scores[1::2]) > max(scores[::2])
+    assert trained.history[-1].training_loss < trained.history[0].training_loss
+
+
+def test_same_seed_same_weights_other_seed_others(cases: list[PreparedCase]) -> None:
+    table = TrainTable(epochs=2, batch_size=8)
+    first, again, other = (_train(cases, table, seed) for seed in (1, 1, 2))
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name])
+    assert score_cases(first.network, cases, "cpu", 8) != score_cases(other.network, cases, "cpu", 8)
+
+
+def test_keeps_the_epoch_with_the_lowest_validation_loss_and_stops(cases: list[PreparedCase]) -> None:
+    # A rate this high unlearns: the kept weights must be the best epoch's, not the last one's.
+    table = TrainTable(epochs=30, batch_size=4, learning_rate=0.05, warmup_epochs=0, patience=2)
+    trained = _train(cases, table)
+    losses = [record.validation_loss for record in trained.history]
+    assert trained.best.validation_loss == min(losses)
+    assert len(losses) < 30
+    assert len(losses) == trained.best.epoch + table.patience
+    scores = torch.tensor(score_cases(trained.network, cases[20:], "cpu", 4), dtype=torch.float64)
+    labels = torch.tensor([float(case.label) for case in cases[20:]], dtype=torch.float64)
+    # 10 of 20 training cases are positive, so both classes weigh 1.
+    measured = torch.nn.functional.binary_cross_entropy(scores, labels).item()
+    assert measured == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_a_loss_that_explodes_is_one_clear_error(cases: list[PreparedCase], tmp_path: Path) -> None:
+    np.save(tmp_path / "huge.npy", np.full((1, 16, 16, 16), 3e38, np.float32))
+    broken = PreparedCase("huge", "p", "", "", 1, "key", tmp_path / "huge.npy")
+    with pytest.raises(DataError, match="must stay finite"):
+        _train([*cases[:5], broken, *cases[6:]], TrainTable(epochs=1, batch_size=4))
+
+
+def test_scores_do_not_depend_on_company(cases: list[PreparedCase]) -> None:
+    trained = _train(cases, TrainTable(epochs=1, batch_size=8))
+    together = score_cases(trained.network, cases, "cpu", 8)
+    alone = [score_cases(trained.network, [case], "cpu", 8)[0] for case in cases]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
