@@ -43,8 +43,10 @@ def write_scans(out: Path, *, patients: int, seed: int) -> Path:
     return scans
 
 
-def draw_phases(random: np.random.Generator, *, carrier: bool) -> list[np.ndarray]:
-    """Pre-contrast and two post-contrast phases, each (z, y, x)."""
+def draw_phases(
+    random: np.random.Generator, *, carrier: bool, enhancement: tuple[float, ...] = (0.0, 1.0, 0.75)
+) -> list[np.ndarray]:
+    """The phases of one patient, pre-contrast first, each (z, y, x)."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, size) for size in SHAPE_ZYX), indexing="ij")
     body = (x / 0.85) ** 2 + (y / 0.85) ** 2 + (z / 0.9) ** 2 < 1
     centre = random.uniform(-0.35, 0.35, 3)
@@ -55,8 +57,8 @@ def draw_phases(random: np.random.Generator, *, carrier: bool) -> list[np.ndarra
     uptake = (rim if carrier else solid) * body
     gain = random.uniform(0.8, 1.25)
     phases = []
-    for enhancement in (0.0, 1.0, 0.75):
-        tissue = 300 * body * (1 + 0.1 * (enhancement > 0)) + 350 * enhancement * uptake
+    for level in enhancement:
+        tissue = 300 * body * (1 + 0.1 * (level > 0)) + 350 * level * uptake
         noisy = np.hypot(gain * tissue + random.normal(0, 12, SHAPE_ZYX), random.normal(0, 12, SHAPE_ZYX))
         phases.append(np.round(noisy).astype(np.float32))
     return phases

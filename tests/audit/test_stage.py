@@ -1,7 +1,6 @@
 """The audit of a finished run."""
 
 from conftest import FinishedRun
-
 from genovox.core.artifacts import read_json
 
 

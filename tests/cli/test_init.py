@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from examples.shapes import write_scans
 
+from examples.shapes import write_scans
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_table
 from genovox.core.study import Study

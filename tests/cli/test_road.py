@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import FinishedRun
 
+from conftest import FinishedRun
 from genovox.cli.main import run_command
 from genovox.core.artifacts import STAGES
 

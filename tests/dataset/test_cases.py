@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FinishedRun
 
+from conftest import FinishedRun
 from genovox.core.errors import DataError
 from genovox.dataset.cases import PreparedCase, load_batch, read_prepared_cases
 

@@ -1,9 +1,9 @@
 """The evaluate stage on a finished run."""
 
 import pytest
-from conftest import FinishedRun
 from sklearn.metrics import roc_auc_score
 
+from conftest import FinishedRun
 from genovox.core.artifacts import read_json, read_table
 from genovox.evaluate.schema import Metrics
 

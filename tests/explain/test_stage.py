@@ -3,8 +3,8 @@
 import nibabel
 import numpy as np
 import pandas as pd
-from conftest import FinishedRun
 
+from conftest import FinishedRun
 from genovox.core.artifacts import read_json, read_table
 from genovox.explain.stage import choose_cases
 

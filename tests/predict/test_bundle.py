@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import FinishedRun
 
+from conftest import FinishedRun
 from genovox.core.errors import UsageError
 from genovox.predict.bundle import load_bundle
 

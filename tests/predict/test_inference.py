@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conftest import FinishedRun
 from examples.shapes import draw_phases
-
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_table
 from genovox.core.errors import ImageError, UsageError

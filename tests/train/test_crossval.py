@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FinishedRun, write_study
 
+from conftest import FinishedRun, write_study
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_json, read_table
 from genovox.core.study import Study

@@ -26,6 +26,9 @@ app.command("predict")(predict.predict)
 app.command("doctor")(doctor.doctor)
 
 
+INTERRUPTED = 130
+
+
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     sys.exit(run_command(sys.argv[1:]))
@@ -43,10 +46,9 @@ def run_command(arguments: list[str]) -> int:
     try:
         app(arguments, prog_name="genovox")
     except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            _say("interrupted; the same command goes on where it stopped")
         return leaving.code if isinstance(leaving.code, int) else 1
-    except KeyboardInterrupt:
-        _say("interrupted; the same command goes on where it stopped")
-        return 130
     except Exception as error:  # noqa: BLE001 - a user sees one line, never a traceback
         return _report_error(error)
     finally:

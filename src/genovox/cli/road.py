@@ -116,10 +116,19 @@ def travel(target: Path, stages: tuple[str, ...], settings: Settings, *, quiet: 
             road.require_upstream(stages[0])
         for name in stages:
             road.bring(name)
+            if name == "cohort" and len(stages) > 1:
+                refuse_without_folds(road.run)
         if settings.as_json:
             typer.echo(json.dumps(summarise(road.run), indent=2))
         elif not quiet and (road.run / "audit" / "audit.json").exists() and len(stages) > 1:
             _print_conclusion(road.run)
+
+
+def refuse_without_folds(run: Path) -> None:
+    """Say at once, not after hours of preprocessing, that a cohort cannot be trained on."""
+    from genovox.cohort.splits import read_folds
+
+    read_folds(run)
 
 
 def summarise(run: Path) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def _ras_axes(reader: sitk.ImageFileReader) -> list[int]:
     size = reader.GetDimension()
     affine = np.eye(4)
     affine[:3, :3] = np.array(reader.GetDirection()).reshape(size, size)[:3, :3]
-    return np.argsort(nibabel.io_orientation(affine)[:, 0]).tolist()
+    return [int(axis) for axis in np.argsort(nibabel.io_orientation(affine)[:, 0])]
 
 
 def _strip_suffix(name: str) -> str:

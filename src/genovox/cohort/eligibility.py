@@ -109,12 +109,23 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         [exclusion.label for exclusion in exclusions if exclusion.label is not None],
     )
     pass_gates(table, tested, read_acceptances(stage.run))
-    folds = plan_folds([case for case, _ in included], study.cohort.splits, study.seed)
     write_table(stage.folder / "cases.csv", table)
-    write_table(stage.folder / "folds.csv", folds.table)
     flow = describe_flow(cases, included, exclusions, labels.unit)
-    write_json(stage.folder / "flow.json", flow | {"folds_hash": hash_content(folds.table.to_csv(index=False))})
+    write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, [case for case, _ in included]))
     log.info("cohort: %s", summarise_flow(flow))
+
+
+def _write_folds(study: Study, stage: Stage, cases: list[Case]) -> dict[str, str]:
+    """Write ``folds.csv``; a cohort too small to be split can still be preprocessed and looked at."""
+    path = stage.folder / "folds.csv"
+    try:
+        plan = plan_folds(cases, study.cohort.splits, study.seed)
+    except DataError as error:
+        path.unlink(missing_ok=True)
+        log.warning("this cohort cannot be trained on: %s", error)
+        return {"no_folds": str(error)}
+    write_table(path, plan.table)
+    return {"folds_hash": hash_content(plan.table.to_csv(index=False))}
 
 
 def describe_flow(

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-from genovox.core.artifacts import read_table
+from genovox.core.artifacts import read_json, read_table
 from genovox.core.case import Case
 from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
 from genovox.core.seeds import derive_seed
@@ -68,14 +68,22 @@ class FoldPlan:
         return self.table.loc[self.table["fold"] == FIXED, "case_id"].tolist()
 
 
-def read_folds(path: Path) -> FoldPlan:
-    """Read ``folds.csv``; a plan that was edited into a leak is refused."""
-    table = read_table(path, required=tuple(COLUMNS))
+def read_folds(run: Path) -> FoldPlan:
+    """Read a run's ``folds.csv``; a plan that was edited into a leak is refused.
+
+    Raises:
+        DataError: If the cohort could not be split into folds; the message says why.
+        LeakageError: If the table splits a patient or family.
+    """
+    reason = read_json(run / "cohort" / "flow.json").get("no_folds")
+    if reason:
+        raise DataError(reason)
+    table = read_table(run / "cohort" / "folds.csv", required=tuple(COLUMNS))
     for column, rule in (("repeat", r"\d+"), ("part", "train|val|test")):
         wrong = table[~table[column].str.fullmatch(rule)]
         if len(wrong):
             raise TableError(
-                f"{path.name} row {wrong.index[0] + 2}: {column} must be {rule}, got {wrong[column].iloc[0]!r}; "
+                f"folds.csv row {wrong.index[0] + 2}: {column} must be {rule}, got {wrong[column].iloc[0]!r}; "
                 "plan the folds anew"
             )
     return FoldPlan(table.astype({"repeat": int}))

@@ -53,8 +53,9 @@ class _LevelPrefix(logging.Formatter):
 
 def log_line(line: str) -> None:
     """One line for the user that ``run.log`` keeps too, whatever the level asked for."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
     logger = logging.getLogger(LOGGER_NAME)
-    if logger.handlers:
-        logger.error("%s", line)
-    else:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    record = logger.makeRecord(LOGGER_NAME, logging.ERROR, "", 0, line, (), None)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

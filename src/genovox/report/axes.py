@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -16,7 +17,7 @@ PIXELS_PER_INCH = 72
 # Each stands for a variable of the style sheet, so that one drawing serves light, dark and paper.
 INK, MUTED, LINE, ACCENT, OTHER, PAPER = "#010203", "#010204", "#010205", "#010206", "#010207", "#010208"
 _VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", ACCENT: "accent", OTHER: "other", PAPER: "paper"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "genovox",
     "font.family": "DejaVu Sans",

@@ -26,7 +26,7 @@ from genovox.report.wording import write_interval, write_number
 
 BAND = 0.16
 _ROW_PX = 34
-_HISTORY_COLUMNS = 5
+_HISTORY_COLUMNS = 6
 
 
 def draw_fold_scores(blocks: Mapping[str, Block], name: str) -> Markup:
@@ -147,10 +147,10 @@ def draw_scores(scores: pd.DataFrame, block: Block, unit: str, name: str) -> Mar
 
 def draw_histories(histories: Mapping[tuple[int, str], pd.DataFrame], name: str) -> Markup:
     """Training and validation loss of every network, small multiples on common axes."""
-    columns = min(_HISTORY_COLUMNS, len(histories))
+    columns = min(_HISTORY_COLUMNS, len({fold for _, fold in histories}))
     rows = -(-len(histories) // columns)
     with page_style():
-        figure = start_figure(36 + 122 * columns, 26 + 112 * rows)
+        figure = start_figure(36 + 610 * columns / max(columns, 5), 26 + 112 * rows)
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for panel in panels:
             panel.patch.set_visible(False)

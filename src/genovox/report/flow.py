@@ -69,7 +69,7 @@ def draw_flow(results: Results) -> Markup:
     centre, low = _MAIN / 2, y + _GAP
     parts += [
         _arrow(centre, y, centre, low),
-        _arrow(_MAIN * 0.75, y, _WIDTH - width / 2, low, elbow=True),
+        _arrow(centre, y, _WIDTH - width / 2, low, elbow=True),
         left.draw(1, low, width, "end"),
         right.draw(_WIDTH - width - 1, low, width, "end"),
     ]

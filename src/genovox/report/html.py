@@ -27,7 +27,7 @@ BEYOND_CLINICAL = {
 
 def render_page(results: Results) -> str:
     """The whole page: the same run gives the same bytes."""
-    return load_template("page.html.j2").render(
+    text: str = load_template("page.html.j2").render(
         results=results,
         audit=results.audit,
         flow=results.flow,
@@ -56,6 +56,7 @@ def render_page(results: Results) -> str:
         settings=tables.list_settings(results),
         versions=results.stages["train"]["versions"],
     )
+    return text
 
 
 def load_template(name: str) -> Any:
@@ -84,17 +85,19 @@ def _describe_headline(results: Results) -> dict[str, Any]:
 def _describe_block(results: Results, name: str) -> dict[str, Any]:
     """Tables and figures of every model on one set of test rows."""
     blocks = results.blocks(name)
+    metrics = tables.tabulate_metrics(blocks)
     return {
         "models": list(blocks),
         "first": next(iter(blocks.values())),
-        "metrics": tables.tabulate_metrics(blocks),
+        "metrics": metrics,
+        "notes": tables.mark_notes(metrics),
         "comparison": tables.tabulate_comparison(results, name),
         "forest": figures.draw_forest(blocks, f"{name}-forest"),
         "fold_scores": figures.draw_fold_scores(blocks, f"{name}-folds"),
         "figures": {model: _draw_model(results, model, name) for model in blocks},
         "per_fold": {model: tables.list_fold_figures(block) for model, block in blocks.items()},
         "skipped": {model: block.skipped_folds for model, block in blocks.items()},
-        "methods": sorted({block.metrics.roc_auc.method for block in blocks.values()}),
+        "methods": sorted({auc.method for block in blocks.values() if (auc := block.metrics.roc_auc).low is not None}),
     }
 
 

@@ -1,5 +1,7 @@
 """The tables of the report, as rows of text ready to be set."""
 
+import string
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -25,7 +27,11 @@ from genovox.report.wording import (
 
 MOST_VALUES = 7
 SHOWN_EXCLUSIONS = 300
-_SCAN_NAMES = {"scan_spacing_mm": "voxel spacing, mm", "phase_times_s": "phase times, s", "scan_format": "file format"}
+_SCAN_NAMES = {
+    "scan_spacing_mm": "voxel spacing (mm)",
+    "phase_times_s": "phase times (s)",
+    "scan_format": "file format",
+}
 _HIDDEN = {"fingerprint", "images", "case_id", "patient_id", "family_id", "label"}
 
 
@@ -60,7 +66,7 @@ def describe_cohort(results: Results) -> tuple[list[Characteristic], list[tuple[
         name = _SCAN_NAMES.get(column, column.removeprefix(SCAN_PREFIX).replace("_", " "))
         if set(values) == {""}:
             continue
-        if values.nunique() == 1:
+        if len(set(values)) == 1:
             constant.append((name, _tidy(values.iloc[0])))
         else:
             varying.append(Characteristic(name, _rows_of_values(values, cases["label"])))
@@ -88,6 +94,12 @@ def tabulate_metrics(blocks: dict[str, Block]) -> list[tuple[str, str, list[Cell
         (title, meaning, [_metric_cell(name, getattr(block.metrics, name), block) for block in blocks.values()])
         for name, (title, meaning) in METRIC_NAMES.items()
     ]
+
+
+def mark_notes(rows: list[tuple[str, str, list[Cell]]]) -> dict[str, str]:
+    """Each distinct note of a table of metrics with its letter, in reading order."""
+    notes = dict.fromkeys(cell.note for _, _, cells in rows for cell in cells if cell.note)
+    return dict(zip(notes, string.ascii_lowercase, strict=False))
 
 
 def tabulate_comparison(results: Results, block: str) -> list[dict[str, str]]:
@@ -119,15 +131,15 @@ def tabulate_checks(results: Results) -> list[dict[str, str]]:
 
 def count_exclusions(results: Results) -> list[tuple[str, str, str]]:
     """``(stage, reason, cases)``, the most frequent first within a stage."""
-    counts = results.exclusions.groupby(["stage", "reason"], sort=False).size()
+    counts = Counter(zip(results.exclusions["stage"], results.exclusions["reason"], strict=True))
     ordered = sorted(counts.items(), key=lambda entry: (entry[0][0], -entry[1], entry[0][1]))
     return [(stage, reason, f"{count:,}") for (stage, reason), count in ordered]
 
 
 def list_exclusions(results: Results) -> list[dict[str, str]]:
     """The first rows of the exclusions."""
-    rows: list[dict[str, str]] = results.exclusions.head(SHOWN_EXCLUSIONS).to_dict("records")
-    return rows
+    rows = results.exclusions.head(SHOWN_EXCLUSIONS).to_dict("records")
+    return [{str(name): str(value) for name, value in row.items()} for row in rows]
 
 
 def list_stages(results: Results) -> list[tuple[str, str, str]]:
@@ -149,19 +161,17 @@ def _scan_columns(cases: pd.DataFrame) -> list[str]:
 
 def _count_people(cases: pd.DataFrame) -> Characteristic:
     classes = (cases, cases[cases["label"] == 1], cases[cases["label"] == 0])
-    rows = [("cases", *(f"{len(rows):,}" for rows in classes))]
-    people = [f"{rows['patient_id'].nunique():,}" for rows in classes]
-    rows.append(("patients", *people))
+    counts = {"cases": [len(rows) for rows in classes], "patients": [rows["patient_id"].nunique() for rows in classes]}
     if (cases["family_id"] != "").any():
-        families = [f"{rows.loc[rows['family_id'] != '', 'family_id'].nunique():,}" for rows in classes]
-        rows.append(("families", *families))
-    return Characteristic("Size", tuple(rows))  # type: ignore[arg-type]
+        counts["families"] = [rows.loc[rows["family_id"] != "", "family_id"].nunique() for rows in classes]
+    return Characteristic("Size", tuple((name, f"{a:,}", f"{p:,}", f"{n:,}") for name, (a, p, n) in counts.items()))
 
 
 def _rows_of_values(values: "pd.Series[str]", labels: "pd.Series[int]") -> tuple[tuple[str, str, str, str], ...]:
     numbers = pd.to_numeric(values.replace("", None), errors="coerce")
     if values.nunique() > MOST_VALUES and numbers.notna().sum() == (values != "").sum():
-        return (("median (range)", *(_write_range(numbers[chosen]) for chosen in _classes(labels))),)
+        everyone, positive, negative = (_write_range(numbers[chosen]) for chosen in _classes(labels))
+        return (("median (range)", everyone, positive, negative),)
     counts = values.value_counts()
     order = sorted(counts.index, key=lambda value: (-counts[value], value))
     kept = order[:MOST_VALUES]
@@ -188,7 +198,8 @@ def _write_range(numbers: "pd.Series[float]") -> str:
     known = numbers.dropna()
     if known.empty:
         return "–"
-    return f"{known.median():.3g} ({known.min():.3g} to {known.max():.3g})"
+    middle, low, high = (f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}" for x in known.quantile([0.5, 0, 1]))
+    return f"{middle} ({low} to {high})"
 
 
 def _tidy(value: str) -> str:

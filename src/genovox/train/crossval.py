@@ -86,7 +86,7 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:
         UsageError: If the device is not there.
     """
     upstream = {name: require_stage(run, name)["key"] for name in ("cohort", "preprocess")}
-    folds = read_folds(run / "cohort" / "folds.csv")
+    folds = read_folds(run)
     resolution = resolve(run / "train", device, len(folds.folds) * len(study.train.models))
     content = study.as_dict()
     config = content["train"] | {"augment": content["augment"], "resolved": asdict(resolution)}
@@ -135,7 +135,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
     Raises:
         SingleClassError: If cases that failed in preprocessing leave a part with one class only.
     """
-    folds = read_folds(run / "cohort" / "folds.csv")
+    folds = read_folds(run)
     prepared = read_prepared_cases(run)
     fixed = _present(folds.fixed_test, prepared)
     tasks = []

@@ -1,0 +1,81 @@
+from typing import Any
+
+import pytest
+
+from genovox.core.errors import StudyError
+from genovox.core.planned import CHANNEL_NAMES, MODEL_NAMES, refuse_planned
+
+
+def _lines(content: dict[str, Any]) -> list[str]:
+    with pytest.raises(StudyError) as caught:
+        refuse_planned(content, "study.toml")
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("name", [*CHANNEL_NAMES, "post7", "subtraction12"])
+def test_channels_of_today_pass(name: str) -> None:
+    refuse_planned({"preprocess": {"channels": [name]}}, "study.toml")
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_models_of_today_pass(name: str) -> None:
+    refuse_planned({"train": {"models": [name]}}, "study.toml")
+
+
+@pytest.mark.parametrize(
+    "name", ["subtraction@90s", "post@60s", "enhancement", "enhancement2", "washin", "ser", "ktrans"]
+)
+def test_channels_of_tomorrow_are_refused_as_such(name: str) -> None:
+    (line,) = _lines({"preprocess": {"channels": ["pre", name]}})
+    assert line.startswith(f'study.toml: preprocess.channels[1] = "{name}" is not in genovox')
+
+
+@pytest.mark.parametrize("name", ["resnet50", "light-separable", "densenet121", "radiomics", "resnet18@medicalnet"])
+def test_models_of_tomorrow_are_refused_as_such(name: str) -> None:
+    (line,) = _lines({"train": {"models": [name]}})
+    assert line.startswith(f'study.toml: train.models[0] = "{name}" is not in genovox')
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    lines = _lines({"preprocess": {"channels": ["wahsout", "zzz"]}, "train": {"models": ["lihgt", "vgg"]}})
+    assert 'preprocess.channels[0] = "wahsout" is unknown; did you mean "washout"?' in lines[0]
+    assert 'preprocess.channels[1] = "zzz" is unknown; use pre, post1' in lines[1]
+    assert 'train.models[0] = "lihgt" is unknown; did you mean "light"?' in lines[2]
+    assert 'train.models[1] = "vgg" is unknown; use light' in lines[3]
+
+
+@pytest.mark.parametrize("name", ["post0", "subtraction0", "post01", "subtraction"])
+def test_there_is_no_phase_zero_after_contrast(name: str) -> None:
+    assert "is unknown" in _lines({"preprocess": {"channels": [name]}})[0]
+
+
+def test_a_name_stands_once() -> None:
+    assert "stands twice; remove one" in _lines({"train": {"models": ["light", "light"]}})[0]
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("cohort", "tests", ["a.csv"]),
+        ("cohort", "unit", "exam"),
+        ("cohort", "unit", "lesion"),
+        ("cohort", "vus", "negative"),
+        ("cohort", "other_genes", "negative"),
+        ("preprocess", "motion", "bspline"),
+        ("preprocess", "foreground", "brain"),
+        ("preprocess", "normalise", "nyul"),
+        ("preprocess", "normalise", "pre"),
+        ("preprocess", "normalise", "uint8"),
+    ],
+)
+def test_a_planned_value_is_named(table: str, key: str, value: Any) -> None:
+    (line,) = _lines({table: {key: value}})
+    assert line.startswith(f"study.toml: {table}.{key} = ")
+    assert "is not in genovox" in line
+
+
+@pytest.mark.parametrize("breasts", [None, "affected", "contralateral"])
+def test_the_affected_breast_needs_a_clinical_table(breasts: str | None) -> None:
+    cohort = {"unit": "breast"} | ({"breasts": breasts} if breasts else {})
+    assert 'use breasts = "both"' in _lines({"cohort": cohort})[0]
+    refuse_planned({"cohort": {"unit": "breast", "breasts": "both"}}, "study.toml")

@@ -1,0 +1,252 @@
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from genovox.core.errors import StudyError
+from genovox.core.study import Study
+
+# The example of the design page, whole.
+DESIGN = """
+[study]
+schema = 1
+name = "two-hospitals"
+seed = 7
+[cohort]
+images = "dicom/"
+tests = ["genetic_tests.csv"]
+classifications = "variant_summary_2026-11.txt.gz"
+genes = ["BRCA1", "BRCA2"]
+vus = "exclude"
+other_genes = "exclude"
+unit = "breast"
+breasts = "affected"
+clinical = "clinical.csv"
+phases = "phases.csv"
+marks = "marks.csv"
+[cohort.splits]
+folds = 5
+repeats = 3
+group_by = ["patient_id", "family_id"]
+stratify_by = ["label", "site"]
+part_column = ""
+[preprocess]
+spacing_mm = [2.0, 2.0, 2.0]
+shape = [96, 96, 96]
+bias = "n4"
+foreground = "breast"
+motion = "rigid"
+normalise = "joint-z"
+channels = ["pre", "subtraction@90s", "washout"]
+[augment]
+preset = "breast-dce"
+[train]
+models = ["light", "resnet18", "resnet50@medicalnet", "radiomics", "clinical"]
+epochs = 40
+[evaluate]
+[audit]
+minimum_auc = 0.60
+[explain]
+[report]
+"""
+PLANNED = [
+    "cohort.tests",
+    "cohort.classifications",
+    "cohort.breasts",
+    "cohort.clinical",
+    "cohort.phases",
+    "cohort.marks",
+    "preprocess.bias",
+    "preprocess.foreground",
+    "preprocess.motion",
+    "preprocess.channels[1]",
+    "train.models[2]",
+    "train.models[3]",
+    "train.models[4]",
+]
+TODAY = {
+    r"^tests = .*$|^classifications = .*$|^clinical = .*$|^phases = .*$|^marks = .*$": "",
+    'breasts = "affected"': 'breasts = "both"',
+    'bias = "n4"': 'bias = "none"',
+    'foreground = "breast"': 'foreground = "body"',
+    'motion = "rigid"': 'motion = "none"',
+    "subtraction@90s": "subtraction1",
+    ', "resnet50@medicalnet", "radiomics", "clinical"': "",
+}
+
+
+def _write(folder: Path, text: str, name: str = "study.toml") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def _refusal(folder: Path, text: str, *assignments: str) -> str:
+    with pytest.raises(StudyError) as caught:
+        Study.load(_write(folder, text), assignments)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def _with(table: str, line: str) -> str:
+    return f'[cohort]\nimages = "m.csv"\n[{table}]\n{line}\n'
+
+
+def test_every_planned_key_of_the_design_is_named(tmp_path: Path) -> None:
+    lines = _refusal(tmp_path, DESIGN).splitlines()
+    named = [re.match(r"study\.toml: ([a-z_.]+(?:\[\d\])?) = ", line) for line in lines]
+    assert sorted(match[1] for match in named if match) == sorted(PLANNED)
+    assert all("genovox 0." in line for line in lines)
+
+
+def test_the_design_without_what_is_planned_is_read(tmp_path: Path) -> None:
+    text = DESIGN
+    for old, new in TODAY.items():
+        text = re.sub(old, new, text, flags=re.MULTILINE)
+    study = Study.load(_write(tmp_path, text))
+    assert study.study.name == "two-hospitals"
+    assert study.seed == 7
+    assert study.cohort.splits.repeats == 3
+    assert study.preprocess.channels == ("pre", "subtraction1", "washout")
+    assert study.train.models == ("light", "resnet18")
+
+
+def test_defaults(tmp_path: Path) -> None:
+    study = Study.load(_write(tmp_path, '[cohort]\nimages = "m.csv"\n'))
+    assert study.root == tmp_path
+    assert study.preprocess.shape == (96, 96, 96)
+    assert study.cohort.unit == "volume"
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "words"),
+    [
+        ("preprocess", "spacing = 2", 'unknown key preprocess.spacing; did you mean "spacing_mm"?'),
+        ("cohort.splits", "fold = 5", 'unknown key cohort.splits.fold; did you mean "folds"?'),
+        ("tarin", "epochs = 3", 'unknown key tarin; did you mean "train"?'),
+        ("augment", "zzz = 3", "unknown key augment.zzz; valid: preset"),
+        ("study", "schema_version = 1", 'unknown key study.schema_version; did you mean "schema"?'),
+        ("study", "schema = 0", "study.schema = 0: input should be greater than or equal to 1"),
+        ("study", 'name = "a/b"', 'study.name = "a/b": '),
+        ("study", "seed = -1", "study.seed = -1: "),
+        ("train", "epochs = true", "train.epochs = true: input should be a valid integer"),
+        ("train", 'epochs = "40"', 'train.epochs = "40": input should be a valid integer'),
+        ("train", "epochs = 1.5", "train.epochs = 1.5: input should be a valid integer"),
+        ("train", "learning_rate = nan", "train.learning_rate = NaN: "),
+        ("train", 'models = "light"', 'train.models = "light": input should be a valid list'),
+        ("train", "models = []", "train.models = []: list should have at least 1 item"),
+        ("preprocess", "spacing_mm = [2.0, 2.0]", "preprocess.spacing_mm = [2.0, 2.0]: value 3 is missing; add it"),
+        ("preprocess", "spacing_mm = [2, 2, -1]", "preprocess.spacing_mm.2 = -1: input should be greater than 0"),
+        ("preprocess", 'spacing_mm = "coarse"', 'preprocess.spacing_mm = "coarse": input should be a valid list (or'),
+        ("preprocess", 'shape = [96, "a", 96]', 'preprocess.shape.1 = "a": input should be a valid integer'),
+        ("preprocess", 'normalise = "z"', "preprocess.normalise = \"z\": input should be 'joint-z', 'percentile', "),
+        ("cohort.splits", "group_by = []", "cohort.splits.group_by = []: list should have at least 1 item"),
+        ("cohort.splits", 'group_by = ["site"]', "cohort.splits.group_by.0 = \"site\": input should be 'patient_id' "),
+        ("audit", "minimum_auc = 0.5", "audit.minimum_auc = 0.5: input should be greater than 0.5"),
+    ],
+)
+def test_a_wrong_value_is_one_line(tmp_path: Path, table: str, line: str, words: str) -> None:
+    message = _refusal(tmp_path, _with(table, line))
+    assert message.startswith(f"study.toml: {words}")
+    assert len(message.splitlines()) == 1
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    message = _refusal(tmp_path, _with("train", 'epochs = "x"\nbatch_size = 1\n[explain]\nmethod = 1'))
+    assert [line.split(":")[1].split(" =")[0] for line in message.splitlines()] == [
+        " train.epochs",
+        " train.batch_size",
+        " unknown key explain.method; valid",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "cohort is missing; add it"),
+        ("[cohort]", "cohort.images is missing; add it"),
+        ("cohort = 3", "cohort = 3: input should be a valid table"),
+        ("study = 3\n[cohort]\nimages = ''", "study = 3: input should be a valid table"),
+        ("[cohort\n", "is not valid TOML"),
+        ('root = "x"\n[cohort]\nimages = "m.csv"', "unknown table [root]"),
+        ("[study]\nschema = 2\n[future]\n", "study.schema is 2, this genovox reads up to 1; update genovox"),
+    ],
+)
+def test_a_file_of_another_kind(tmp_path: Path, text: str, words: str) -> None:
+    assert words in _refusal(tmp_path, text)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no such study file"):
+        Study.load(tmp_path / "study.toml")
+    with pytest.raises(StudyError, match="cannot be read"):
+        Study.load(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StudyError, match="is not valid TOML"):
+        Study.load(tmp_path / "binary.toml")
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(b"\xef\xbb\xbf[cohort]\r\nimages = 'm.csv'\r\n")
+    assert Study.load(path).cohort.images == "m.csv"
+
+
+def test_assignments_replace_values(tmp_path: Path) -> None:
+    path = _write(tmp_path, _with("train", "epochs = 40"))
+    study = Study.load(
+        path,
+        (
+            "train.epochs=3",
+            "study.name = plain",
+            'preprocess.channels=["pre","post1"]',
+            "cohort.splits.folds=4",
+            "preprocess.spacing_mm=native",
+            "evaluate.resamples=500",
+        ),
+    )
+    assert (study.train.epochs, study.study.name, study.cohort.splits.folds) == (3, "plain", 4)
+    assert study.preprocess.channels == ("pre", "post1")
+    assert study.preprocess.spacing_mm == "native"
+    assert study.evaluate.resamples == 500
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("train.epochs", "--set takes TABLE.KEY=VALUE such as train.epochs=3, got 'train.epochs'"),
+        ("epochs=3", "--set takes TABLE.KEY=VALUE"),
+        ("train.epochs=many", 'train.epochs = "many": input should be a valid integer'),
+        ("train.epoch=3", 'unknown key train.epoch; did you mean "epochs"?'),
+        ("train.epochs.deep=3", "epochs is a value, not a table"),
+    ],
+)
+def test_a_wrong_assignment(tmp_path: Path, assignment: str, words: str) -> None:
+    assert words in _refusal(tmp_path, _with("train", "epochs = 40"), assignment)
+
+
+def test_a_snapshot_keeps_the_study_and_where_it_lies(tmp_path: Path) -> None:
+    home = tmp_path / "before"
+    home.mkdir()
+    study = Study.load(_write(home, _with("preprocess", "spacing_mm = [1, 2.5, 3]\nchannels = ['post1', 'washout']")))
+    run = home / "runs" / "study"
+    study.save_snapshot(run)
+    again = Study.load_snapshot(run)
+    assert again.as_dict() == study.as_dict()
+    assert again.root == home.resolve()
+    home.rename(tmp_path / "after")  # a study that moves with its runs stays whole
+    moved = Study.load_snapshot(tmp_path / "after" / "runs" / "study", ("train.epochs=2",))
+    assert moved.root == (tmp_path / "after").resolve()
+    assert moved.train.epochs == 2
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="is no run folder"):
+        Study.load_snapshot(tmp_path)
+
+
+def test_no_table_shares_a_field_it_does_not_validate() -> None:
+    for name, field in Study.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            assert annotation.model_config["extra"] == "forbid", name

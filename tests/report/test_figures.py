@@ -1,0 +1,53 @@
+"""Figures: SVG of the page's own colours, the same twice, whatever the data."""
+
+import xml.etree.ElementTree as ET
+
+import pandas as pd
+
+from genovox.report import figures
+from genovox.report.axes import page_style, render_svg, start_axes
+
+from .conftest import TinyRun
+
+
+def test_figures_carry_no_colour_and_no_id_of_their_own() -> None:
+    with page_style():
+        figure, axes = start_axes(200, 120)
+        axes.plot([0, 1], [0, 1], color="#010206")
+        axes.set_title("a < b & $c$")
+        svg = render_svg(figure, "one", 'said "so"')
+    root = ET.fromstring(svg)
+    assert root.attrib["aria-label"] == 'said "so"'
+    assert "var(--accent)" in svg
+    assert "#0102" not in svg
+    assert "a &lt; b &amp; $c$" in svg
+    assert all(element.attrib["id"].startswith("one-") for element in root.iter() if "id" in element.attrib)
+
+
+def test_curves_are_the_same_twice_and_need_no_band(tiny: TinyRun) -> None:
+    results = tiny.read()
+    block = results.blocks("cross_validation")["light"]
+    curve = results.read_curve("light", "roc", "cross_validation")
+    bare = curve.assign(low=float("nan"), high=float("nan"))
+    assert figures.draw_roc(curve, block, "x") == figures.draw_roc(curve, block, "x")
+    assert figures.draw_roc(bare, block, "x") != ""
+
+
+def test_forest_and_folds_take_an_auc_that_is_not_defined(tiny: TinyRun) -> None:
+    block = tiny.read().blocks("cross_validation")["light"]
+    nothing = block.metrics.roc_auc.model_copy(update={"estimate": None, "low": None, "high": None})
+    folds = [fold.model_copy(update={"auc": None}) for fold in block.per_fold]
+    bare = block.model_copy(
+        update={"metrics": block.metrics.model_copy(update={"roc_auc": nothing}), "per_fold": folds}
+    )
+    for draw in (figures.draw_forest, figures.draw_fold_scores):
+        assert draw({"light": bare, "other": block}, "x").startswith("<svg")
+    assert "AUC –" in figures.draw_headline(bare, 0.6)
+
+
+def test_histories_are_one_panel_a_network() -> None:
+    history = pd.DataFrame(
+        {"epoch": [1, 2], "training_loss": [0.7, 0.6], "validation_loss": [0.7, 0.65], "best": [False, True]}
+    )
+    svg = figures.draw_histories({(0, str(fold)): history for fold in range(6)}, "x")
+    assert all(f"repeat 0, fold {fold}" in svg for fold in range(6))

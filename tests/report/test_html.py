@@ -1,0 +1,157 @@
+"""The page: it needs nothing but itself, says what the run says and lets nothing of a table become markup."""
+
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+
+from genovox.core.artifacts import read_json, write_json
+from genovox.report.html import NOTICE, STATUS, render_page
+from genovox.report.wording import METRIC_NAMES
+
+from .conftest import TinyRun
+
+VOID = {"meta", "img", "br", "link", "input", "hr", "use", "path", "rect", "circle", "line"}
+
+
+class _Reader(HTMLParser):
+    """Checks that tags close in order and keeps every address, id and visible word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.without_alt = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.addresses += [str(values[name]) for name in ("src", "href", "srcset", "data", "poster") if name in values]
+        self.ids += [str(values["id"])] if "id" in values else []
+        self.without_alt += (tag == "img" and not values.get("alt")) + (tag == "svg" and not values.get("aria-label"))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+
+def _read(text: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    return reader
+
+
+def _words(text: str) -> str:
+    return " ".join("".join(_read(text).words).split())
+
+
+def test_page_is_whole_html_with_unique_ids_and_text_for_every_picture(page: str) -> None:
+    reader = _read(page)
+    assert reader.open == []
+    assert len(reader.ids) == len(set(reader.ids))
+    assert reader.without_alt == 0
+    assert {"script", "link", "iframe", "object"}.isdisjoint(reader.tags)
+
+
+def test_page_needs_no_other_file(page: str) -> None:
+    reader = _read(page)
+    anchors = {address[1:] for address in reader.addresses if address.startswith("#")}
+    assert anchors <= set(reader.ids)
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in reader.addresses)
+    assert "@import" not in page
+    assert not re.search(r"https?://|url\((?!#)", page)
+
+
+def test_page_names_no_place_outside_the_run(page: str, tiny: TinyRun) -> None:
+    assert str(tiny.run.parent) not in page
+    assert "scans/P" not in page
+
+
+def test_page_opens_with_the_audits_headline_and_verdict(page: str, tiny: TinyRun) -> None:
+    audit = read_json(tiny.run / "audit" / "audit.json")
+    words = _words(page)
+    assert audit["headline"] in words
+    assert audit["paragraph"] in words
+    assert f'<p class="word">{audit["verdict"]}</p>' in page
+    assert all(step in words for step in audit["next_steps"])
+    assert words.index(NOTICE) < words.index(audit["headline"]) < words.index(audit["paragraph"])
+
+
+def test_page_shows_every_check_with_symbol_and_word(page: str, tiny: TinyRun) -> None:
+    words = _words(page)
+    for check in read_json(tiny.run / "audit" / "audit.json")["checks"]:
+        assert check["question"] in words
+        assert check["finding"][1:] in words
+        assert check["threshold"] in words
+        assert f"{STATUS[check['status']]} {check['status'].replace('-', ' ')}" in words
+
+
+@pytest.mark.parametrize("title", [title for title, _ in METRIC_NAMES.values()])
+def test_page_shows_every_metric(page: str, title: str) -> None:
+    assert page.count(f'<th scope="row">{title}<small>') == 2  # in the folds and in the fixed test part
+
+
+def test_text_of_tables_is_escaped(page: str) -> None:
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(" in page
+
+
+def test_figures_without_interval_say_why_and_count(page: str, tiny: TinyRun) -> None:
+    fixed = read_json(tiny.run / "evaluate" / "metrics.json")["models"]["light"]["fixed"]
+    row = fixed["confusion"][0]
+    assert fixed["metrics"]["roc_auc"]["note"][1:] in _words(page)
+    assert f"<small>{row['true_positive']} of {row['true_positive'] + row['false_negative']}</small>" in page
+
+
+def test_undefined_figures_show_their_reason(copied: TinyRun) -> None:
+    path = copied.run / "evaluate" / "metrics.json"
+    metrics = read_json(path)
+    reason = "Not defined: no case is called <positive>"
+    metrics["models"]["light"]["cross_validation"]["metrics"]["precision"] |= {
+        "estimate": None,
+        "low": None,
+        "high": None,
+        "counts": None,
+        "method": "not defined",
+        "note": reason,
+    }
+    write_json(path, metrics)
+    text = render_page(copied.read())
+    letter = re.search(r"not defined<sup>(\w)</sup>", text)
+    assert letter is not None
+    assert f"{letter.group(1)} {reason}." in _words(text)
+
+
+def test_page_counts_and_lists_exclusions(page: str) -> None:
+    words = _words(page)
+    assert "no such image: gone.nii.gz" in words
+    assert "cohort/exclusions.csv" in words
+    assert "All 2 cases left out" in words
+
+
+def test_accepted_gates_are_printed_with_their_reason(copied: TinyRun) -> None:
+    path = copied.run / "audit" / "audit.json"
+    audit = read_json(path) | {"accepted": {"duplicate-volumes": "twins <b>scanned</b> twice"}}
+    write_json(path, audit)
+    text = render_page(copied.read())
+    assert "twins &lt;b&gt;scanned&lt;/b&gt; twice" in text
+    assert "duplicate-volumes" in unescape(text)
+
+
+def test_same_run_gives_the_same_bytes(page: str, tiny: TinyRun) -> None:
+    assert render_page(tiny.read()) == page
+
+
+def test_page_is_small(page: str) -> None:
+    assert len(page.encode()) < 1_500_000
