@@ -30,7 +30,7 @@ def test_long_numeric_traits_are_summarised(tiny: TinyRun) -> None:
     results.cases["scan_protocol"] = [f"protocol {number}" for number in range(len(results.cases))]
     traits = {trait.name: trait.rows for trait in describe_cohort(results)[0]}
     assert traits["echo time"][0][:2] == ("median (range)", "2.05 (1 to 3.1)")
-    assert traits["protocol"][-1][:2] == ("15 other values", "15 (68%)")
+    assert traits["protocol"][-1][:2] == ("15 other values", "15\N{NO-BREAK SPACE}(68%)")
 
 
 def test_folds_are_sized_by_part(tiny: TinyRun) -> None:

@@ -40,14 +40,14 @@ def _finished_folds(run: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in run.glob("train/*/*/*/fold.json")}
 
 
-@pytest.mark.parametrize("moment", [1, 2, 3])
+@pytest.mark.parametrize("part", [(0.1, 0.4), (0.4, 0.7), (0.7, 0.95)], ids=["early", "middle", "late"])
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(
-    moment: int, reference: tuple[Path, float], tmp_path: Path
+    part: tuple[float, float], reference: tuple[Path, float], tmp_path: Path
 ) -> None:
     folder, duration = reference
     shutil.copytree(folder, tmp_path / "study")
     study, run = tmp_path / "study" / "study.toml", tmp_path / "study" / "runs" / "small"
-    delay_s = duration * random.Random(moment + time.time_ns()).uniform(0.1, 0.9)
+    delay_s = duration * random.uniform(*part)
     process = _start(study)
     time.sleep(delay_s)
     children = psutil.Process(process.pid).children(recursive=True)

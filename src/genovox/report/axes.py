@@ -95,7 +95,6 @@ def render_svg(figure: Figure, name: str, text: str) -> Markup:
 
 def wrap_svg(body: str, width: float, height: float, text: str) -> Markup:
     """An SVG element that is never drawn larger than it was made, with its text alternative."""
-    opening = (
-        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role="img" aria-label="{escape(text)}">'
-    )
+    style = f"--width:{width:g}px;max-width:var(--width)"
+    opening = f'<svg viewBox="0 0 {width:g} {height:g}" style="{style}" role="img" aria-label="{escape(text)}">'
     return Markup(opening + re.sub(r"\s*\n\s*", "\n", body).removesuffix("</svg>").strip() + "</svg>")  # noqa: S704 - user text is escaped by matplotlib or flow.py

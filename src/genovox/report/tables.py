@@ -188,7 +188,7 @@ def _classes(labels: "pd.Series[int]") -> tuple["pd.Series[bool]", "pd.Series[bo
 
 def _count_by_class(chosen: "pd.Series[bool]", labels: "pd.Series[int]") -> tuple[str, str, str]:
     everyone, positive, negative = (
-        f"{int((chosen & rows).sum()):,} ({write_share(int((chosen & rows).sum()), int(rows.sum()))})"
+        f"{int((chosen & rows).sum()):,}\N{NO-BREAK SPACE}({write_share(int((chosen & rows).sum()), int(rows.sum()))})"
         for rows in _classes(labels)
     )
     return everyone, positive, negative
@@ -198,7 +198,7 @@ def _write_range(numbers: "pd.Series[float]") -> str:
     known = numbers.dropna()
     if known.empty:
         return "–"
-    middle, low, high = (f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}" for x in known.quantile([0.5, 0, 1]))
+    middle, low, high = (f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}" for x in known.quantile([0.5, 0, 1]))
     return f"{middle} ({low} to {high})"
 
 

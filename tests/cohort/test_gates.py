@@ -1,0 +1,79 @@
+from math import comb
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from genovox.cohort.gates import (
+    compare_exclusions,
+    find_duplicate_volumes,
+    pass_gates,
+    read_acceptances,
+    record_acceptance,
+)
+from genovox.core.errors import GateError, UsageError
+
+
+def _cases(*rows: tuple[str, str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["case_id", "patient_id", "fingerprint"])
+
+
+FINE = _cases(("a", "p", "1"), ("b", "p", "1"), ("c", "q", "2"), ("d", "r", ""), ("e", "s", ""))
+TWINS = _cases(("a", "p", "1"), ("b", "q", "2"), ("c", "r", "1"))
+FAIR = compare_exclusions([1] * 10 + [0] * 10, [1, 0])
+
+
+def _fisher(a: int, b: int, c: int, d: int) -> float:
+    """Two-sided p by enumeration."""
+    rows, columns, total = a + b, a + c, a + b + c + d
+    chance = [
+        comb(columns, k) * comb(total - columns, rows - k) / comb(total, rows)
+        for k in range(max(0, rows + columns - total), min(rows, columns) + 1)
+    ]
+    observed = comb(columns, a) * comb(total - columns, rows - a) / comb(total, rows)
+    return sum(p for p in chance if p <= observed * (1 + 1e-9))
+
+
+@pytest.mark.parametrize(("out", "kept"), [((26, 0), (71, 73)), ((3, 4), (30, 31)), ((0, 0), (5, 6)), ((1, 0), (2, 9))])
+def test_exclusions_against_the_label(out: tuple[int, int], kept: tuple[int, int]) -> None:
+    test = compare_exclusions([1] * kept[0] + [0] * kept[1], [1] * out[0] + [0] * out[1])
+    assert (test.excluded, test.included) == (out, kept)
+    assert test.p == pytest.approx(_fisher(*out, *kept))
+
+
+def test_one_patient_may_hold_a_volume_twice() -> None:
+    assert find_duplicate_volumes(FINE).empty
+    assert find_duplicate_volumes(TWINS)["case_id"].tolist() == ["a", "c"]
+    pass_gates(FINE, FAIR, {})
+
+
+def test_two_patients_may_not() -> None:
+    with pytest.raises(GateError, match="a and c are equal voxel for voxel but belong to p and r") as caught:
+        pass_gates(TWINS, FAIR, {"exclusions": "other gate"})
+    assert caught.value.check == "duplicate-volumes"
+    assert '--accept duplicate-volumes --reason "…"' in str(caught.value)
+
+
+def test_the_silent_exclusion_of_carriers_is_refused() -> None:
+    unfair = compare_exclusions([1] * 71 + [0] * 73, [1] * 26)
+    with pytest.raises(GateError, match="26 of 97 carriers and 0 of 73 non-carriers were left out") as caught:
+        pass_gates(FINE, unfair, {})
+    assert caught.value.check == "exclusions"
+
+
+def test_what_is_accepted_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    pass_gates(TWINS, FAIR, {"duplicate-volumes": "twins scanned once"})
+    assert "duplicate-volumes accepted (twins scanned once)" in caplog.text
+
+
+def test_acceptances_are_kept_with_their_reason(tmp_path: Path) -> None:
+    assert read_acceptances(tmp_path) == {}
+    record_acceptance(tmp_path, [], "")
+    assert not (tmp_path / "accepted.json").exists()
+    record_acceptance(tmp_path, ["exclusions"], " a broken disk ")
+    record_acceptance(tmp_path, ["duplicate-volumes"], "phantoms")
+    assert read_acceptances(tmp_path) == {"exclusions": "a broken disk", "duplicate-volumes": "phantoms"}
+    with pytest.raises(UsageError, match="--accept takes duplicate-volumes or exclusions, got 'all'"):
+        record_acceptance(tmp_path, ["all"], "why not")
+    with pytest.raises(UsageError, match="--accept needs --reason"):
+        record_acceptance(tmp_path, ["exclusions"], " ")

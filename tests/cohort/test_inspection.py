@@ -1,0 +1,90 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from genovox.cohort.inspection import inspect_images, read_phases
+from genovox.core.errors import ImageError
+from genovox.core.volume import Volume, write_nifti
+
+AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
+
+
+def _write(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    write_nifti(path, Volume(np.asarray(array, np.float32).reshape(-1, *array.shape[-3:]), affine))
+    return path
+
+
+def _scan(seed: int = 0, shape: tuple[int, ...] = (3, 4, 5)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 900, shape).astype(np.float32)
+
+
+def test_phases_of_several_files_or_of_one(tmp_path: Path) -> None:
+    array = _scan(shape=(3, 3, 4, 5))
+    one = _write(tmp_path / "all.nii", array)
+    several = [_write(tmp_path / f"{i}.nii.gz", phase) for i, phase in enumerate(array)]
+    np.testing.assert_array_equal(read_phases([one]).array, array)
+    np.testing.assert_array_equal(read_phases(several).array, array)
+    assert inspect_images(several).scan["scan_phases"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("second", "affine", "words"),
+    [
+        (_scan(1, (3, 4, 6)), AFFINE, r"phases must share one grid, phase 2 \(b.nii\) is 6x4x3 and phase 1 is 5x4x3"),
+        (_scan(1), AFFINE + np.eye(4, k=3), r"phase 2 \(b.nii\) lies elsewhere than phase 1; resample"),
+        (_scan(1, (2, 3, 4, 5)), AFFINE, "b.nii holds 2 phases; give one file a phase, or one 4D file"),
+    ],
+)
+def test_phases_not_on_one_grid(tmp_path: Path, second: np.ndarray, affine: np.ndarray, words: str) -> None:
+    paths = [_write(tmp_path / "a.nii", _scan()), _write(tmp_path / "b.nii", second, affine)]
+    with pytest.raises(ImageError, match=words):
+        inspect_images(paths)
+
+
+def test_a_volume_of_one_value(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"a.nii holds the value 7 only; convert"):
+        inspect_images([_write(tmp_path / "a.nii", np.full((3, 4, 5), 7.0))])
+
+
+def test_what_is_said_of_a_scan(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.nii.gz", _scan(), np.diag([-1.0, 1.5, 2.0, 1.0]))
+    assert inspect_images([path]).scan == {
+        "scan_format": "nifti",
+        "scan_stored_type": "float32",
+        "scan_eight_bit_range": "no",
+        "scan_phases": "1",
+        "scan_matrix": "5x4x3",
+        "scan_spacing_mm": "1.000x1.500x2.000",
+        "scan_orientation": "LAS",
+    }
+
+
+@pytest.mark.parametrize(("scale", "offset", "word"), [(1, 0, "yes"), (1, -5, "no"), (0.5, 0, "no"), (2, 0, "no")])
+def test_eight_bit_range(tmp_path: Path, scale: float, offset: float, word: str) -> None:
+    array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    array[0, 0, 0] = 255
+    path = _write(tmp_path / "a.nii", array * scale + offset)
+    assert inspect_images([path]).scan["scan_eight_bit_range"] == word
+
+
+def test_fingerprint_is_of_the_voxels(tmp_path: Path) -> None:
+    array = _scan()
+    expected = inspect_images([_write(tmp_path / "a.nii", array)]).fingerprint
+    assert inspect_images([_write(tmp_path / "a.nii.gz", array)]).fingerprint == expected
+    image = sitk.GetImageFromArray(array.astype(np.int16))
+    image.SetSpacing((1, 1.5, 2))
+    image.SetDirection(np.diag([-1.0, -1, 1]).ravel().tolist())
+    sitk.WriteImage(image, str(tmp_path / "a.nrrd"), useCompression=True)
+    nrrd = inspect_images([tmp_path / "a.nrrd"])
+    assert nrrd.fingerprint == expected
+    assert (nrrd.scan["scan_format"], nrrd.scan["scan_stored_type"]) == ("nrrd", "short")
+    for order, signs in itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)):
+        stored = sitk.PermuteAxes(image, order)[:: signs[0], :: signs[1], :: signs[2]]
+        sitk.WriteImage(stored, str(tmp_path / "turned.nii.gz"))
+        assert inspect_images([tmp_path / "turned.nii.gz"]).fingerprint == expected
+    assert inspect_images([_write(tmp_path / "b.nii", array + np.eye(5)[:4])]).fingerprint != expected
+    assert inspect_images([_write(tmp_path / "b.nii", array[:, ::-1])]).fingerprint != expected
+    assert inspect_images([_write(tmp_path / "b.nii", array.reshape(3, 5, 4))]).fingerprint != expected

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from genovox.cohort.manifest import read_manifest, unused_columns
+from genovox.core.errors import TableError
+
+HEADER = "case_id,patient_id,image"
+
+
+def _write(folder: Path, *rows: str, header: str = HEADER) -> Path:
+    path = folder / "manifest.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def _refusal(path: Path, part_column: str = "") -> str:
+    with pytest.raises(TableError) as caught:
+        read_manifest(path, part_column=part_column)
+    return str(caught.value)
+
+
+def test_a_whole_row(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path,
+        "a,p,pre.nii; post.nii,L,north,f1,test,0; 90.5,GE,m.nii",
+        header=HEADER + ",laterality,site,family_id,part,phase_times_s,Scanner Model,mask",
+    )
+    (case,) = read_manifest(path, part_column="part")
+    assert case.images == ("pre.nii", "post.nii")
+    assert (case.laterality, case.site, case.family_id, case.part) == ("left", "north", "f1", "test")
+    assert case.phase_times_s == (0.0, 90.5)
+    assert case.scan == {"scan_Scanner Model": "GE"}
+    assert case.label is None
+    assert unused_columns(path) == ["mask"]
+
+
+def test_spreadsheet_habits_are_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_bytes("\ufeff case_id , patient_id,image \r\n a , p ,x.nii \r\n\r\nb,p,y.nii\r\n".encode())
+    assert [(case.case_id, case.images) for case in read_manifest(path)] == [("a", ("x.nii",)), ("b", ("y.nii",))]
+
+
+def test_rows_are_counted_as_a_spreadsheet_does(tmp_path: Path) -> None:
+    assert "manifest.csv row 4: case_id" in _refusal(_write(tmp_path, "a,p,x.nii", "", "../x,p,y.nii"))
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (",p,x.nii", "manifest.csv row 3: case_id must not be empty; fill it in or delete the row"),
+        ("b,,x.nii", "manifest.csv row 3: patient_id must not be empty"),
+        ("b,p,", "manifest.csv row 3: image must not be empty"),
+        ("b,p, ; ", "manifest.csv row 3: image must name at least one file, got ';'; fill it in"),
+        ("a,p,y.nii", "manifest.csv: case_id must be unique, 'a' stands in rows 2, 3; give each case an id"),
+        ("../x,p,y.nii", "manifest.csv row 3: case_id names files, so it takes up to 120 letters"),
+        ("a b,p,y.nii", "got 'a b'; rename it"),
+        (".hidden,p,y.nii", "got '.hidden'; rename it"),
+        ("x" * 121 + ",p,y.nii", "case_id names files"),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path: Path, row: str, words: str) -> None:
+    assert words in _refusal(_write(tmp_path, "a,p,x.nii", row))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("laterality", "both", "row 2: laterality must be left, right, bilateral or empty, got 'both'; correct it"),
+        ("phase_times_s", "0;soon", "row 2: phase_times_s must be seconds joined by ;, got '0;soon'; correct it"),
+        ("phase_times_s", "0;nan", "row 2: phase_times_s must be seconds joined by ;, got '0;nan'; correct it"),
+        ("phase_times_s", "0;1;2", "row 2: 2 phases but 3 phase_times_s; give one time a phase"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, column: str, value: str, words: str) -> None:
+    assert words in _refusal(_write(tmp_path, f"a,p,x.nii;y.nii,{value}", header=f"{HEADER},{column}"))
+
+
+@pytest.mark.parametrize("part", ["", "training", "0"])
+def test_a_wrong_part(tmp_path: Path, part: str) -> None:
+    path = _write(tmp_path, f"a,p,x.nii,{part}", header=HEADER + ",Split")
+    assert f"row 2: Split must be train, val or test, got {part!r}; correct it" in _refusal(path, "Split")
+    assert read_manifest(path)[0].part == ""
+
+
+def test_tables_that_are_no_manifest(tmp_path: Path) -> None:
+    assert "must hold at least one case, got no rows" in _refusal(_write(tmp_path))
+    assert "add image" in _refusal(_write(tmp_path, "a,p", header="case_id,patient_id"))
+    assert "has no column 'fold', which cohort.splits.part_column names" in _refusal(_write(tmp_path, "a,p,x"), "fold")
+    assert f"make a manifest of its NIfTI or NRRD files with: genovox init {tmp_path}" in _refusal(tmp_path)
+    assert "cells than the header" in _refusal(_write(tmp_path, "a,p,x.nii,left"))

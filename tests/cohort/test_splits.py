@@ -1,0 +1,207 @@
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from genovox.cohort.splits import FIXED, FoldPlan, _plan_repeat, connect_groups, plan_folds, read_folds
+from genovox.core.artifacts import write_table
+from genovox.core.case import Case
+from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
+from genovox.core.study import SplitsTable
+
+SLOW = settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+
+
+@st.composite
+def cohorts(draw: st.DrawFn) -> list[Case]:
+    """Patients with one to four cases, some of one family; a family mostly shares its label."""
+    count = draw(st.integers(40, 60))
+    chance = random.Random(draw(st.integers(0, 10**6)))
+    cases = []
+    for patient in range(count):
+        family = f"F{chance.randrange(count)}" if chance.random() < 0.4 else ""
+        label, site = int(chance.random() < 0.45), chance.choice(["north", "south", "west"])
+        for number in range(chance.choice([1, 1, 2, 4])):
+            cases.append(Case(f"c{patient}-{number}", f"p{patient}", ("x",), label, family, site))
+    return cases
+
+
+def _plain(count: int, *, carriers: int, site: str = "", part: str = "", start: int = 0) -> list[Case]:
+    return [
+        Case(f"c{start + i:03d}", f"p{start + i:03d}", ("x",), int(i < carriers), site=site, part=part)
+        for i in range(count)
+    ]
+
+
+@given(cases=cohorts(), folds=st.integers(2, 4), repeats=st.integers(1, 2), seed=st.integers(0, 99))
+@SLOW
+def test_a_plan_never_leaks_and_tests_each_case_once(cases: list[Case], folds: int, repeats: int, seed: int) -> None:
+    splits = SplitsTable(folds=folds, repeats=repeats)
+    try:
+        plan = plan_folds(cases, splits, seed)
+    except (SingleClassError, DataError):
+        assume(False)  # noqa: FBT003
+        return
+    labels = {case.case_id: case.label for case in cases}
+    for repeat in range(repeats):
+        tested = Counter(case for fold in range(folds) for case in plan.select_cases(repeat, str(fold), "test"))
+        assert tested == Counter(labels)
+        for fold in range(folds):
+            rows = plan.table[(plan.table["repeat"] == repeat) & (plan.table["fold"] == str(fold))]
+            assert sorted(rows["case_id"]) == sorted(labels)
+            for column in ("patient_id", "family_id"):
+                named = rows[rows[column] != ""]
+                assert (named.groupby(column)["part"].nunique() == 1).all()
+            for part in ("train", "val", "test"):
+                assert {labels[case] for case in plan.select_cases(repeat, str(fold), part)} == {0, 1}
+    shuffled = random.Random(seed).sample(cases, len(cases))
+    pd.testing.assert_frame_equal(plan_folds(shuffled, splits, seed).table, plan.table)
+    assert plan.folds == [(repeat, str(fold)) for repeat in range(repeats) for fold in range(folds)]
+
+
+def test_the_seed_decides() -> None:
+    cases = _plain(60, carriers=25)
+    plans = [plan_folds(cases, SplitsTable(repeats=2), seed) for seed in (1, 1, 2)]
+    assert plans[0].table.equals(plans[1].table)
+    assert not plans[0].table.equals(plans[2].table)
+    assert plans[0].select_cases(0, "0", "test") != plans[0].select_cases(1, "0", "test")
+
+
+@pytest.mark.parametrize("carriers", [20, 40, 60])
+def test_folds_are_alike(carriers: int) -> None:
+    cases = [
+        Case(f"c{i}", f"p{i}", ("x",), int(i % 100 < carriers), site=("north", "south")[i // 100]) for i in range(200)
+    ]
+    by_id = {case.case_id: case for case in cases}
+    plan = plan_folds(cases, SplitsTable(), 3)
+    for _, fold in plan.folds:
+        test = [by_id[case] for case in plan.select_cases(0, fold, "test")]
+        assert len(test) == 40
+        for site in ("north", "south"):
+            labels = [case.label for case in test if case.site == site]
+            assert sum(label or 0 for label in labels) == carriers / 5  # one case a patient: exact
+        assert 31 <= len(plan.select_cases(0, fold, "val")) <= 34
+
+
+def test_a_rare_carrier_of_a_small_site_does_not_halve_the_training_part() -> None:
+    cases = [*_plain(80, carriers=40, site="north"), *_plain(20, carriers=2, site="south", start=100)]
+    plan = plan_folds(cases, SplitsTable(), 7)
+    for _, fold in plan.folds:
+        assert 14 <= len(plan.select_cases(0, fold, "val")) <= 18
+
+
+def test_labels_alone_can_be_stratified_by() -> None:
+    cases = _plain(50, carriers=20)
+    plan = plan_folds(cases, SplitsTable(stratify_by=("label",)), 0)
+    assert len(plan.select_cases(0, "4", "test")) == 10
+
+
+def test_a_fixed_part_is_tested_once() -> None:
+    cases = [*_plain(40, carriers=20, part="train"), *_plain(10, carriers=4, part="test", start=100)]
+    plan = plan_folds(cases, SplitsTable(repeats=2), 0)
+    assert plan.fixed_test == [f"c{i}" for i in range(100, 110)]
+    assert (plan.table[plan.table["fold"] == FIXED]["repeat"] == 0).all()
+    assert len(plan.folds) == 10
+    assert len(plan.table) == 40 * 10 + 10
+
+
+def test_a_fixed_part_of_one_class() -> None:
+    cases = [*_plain(40, carriers=20, part="train"), *_plain(10, carriers=0, part="test", start=100)]
+    with pytest.raises(SingleClassError, match="in the fixed test part, got only 0 in its 10 cases"):
+        plan_folds(cases, SplitsTable(), 0)
+
+
+def test_a_fixed_part_that_shares_a_patient() -> None:
+    cases = [*_plain(40, carriers=20, part="train"), *_plain(10, carriers=4, part="test", start=100)]
+    cases.append(Case("again", "p100", ("x",), 1, part="train"))
+    with pytest.raises(LeakageError, match="patient_id p100 stands in"):
+        plan_folds(cases, SplitsTable(), 0)
+
+
+def test_too_few() -> None:
+    with pytest.raises(
+        DataError, match="5 folds need at least 5 groups of each class .* got 4 groups .* use fewer folds"
+    ):
+        plan_folds(_plain(30, carriers=4), SplitsTable(), 0)
+    with pytest.raises(DataError, match="2 folds need at least 3 .* widen the cohort$"):
+        plan_folds(_plain(30, carriers=2), SplitsTable(folds=2), 0)
+
+
+@pytest.mark.parametrize("carriers", [0, 30])
+def test_one_class(carriers: int) -> None:
+    with pytest.raises(SingleClassError, match="labels must hold carriers and non-carriers"):
+        plan_folds(_plain(30, carriers=carriers), SplitsTable(), 0)
+
+
+def test_classes_that_cannot_be_in_every_part() -> None:
+    frame = pd.DataFrame({"case_id": list("abcdefgh"), "label": [1, 1] + [0] * 6, "group": range(8)})
+    with pytest.raises(
+        SingleClassError, match=r"got only 0 in the \w+ part of fold \d after 50 attempts; use fewer folds"
+    ):
+        _plan_repeat(frame, frame["label"].astype(str).to_numpy(), 2, 0, 7)
+
+
+@pytest.fixture
+def plan_table() -> pd.DataFrame:
+    cases = [Case(f"c{i}", f"p{i // 2}", ("x",), (i // 2) % 2, f"f{i // 4}") for i in range(80)]
+    return plan_folds(cases, SplitsTable(), 0).table
+
+
+def test_folds_are_read_back(tmp_path: Path, plan_table: pd.DataFrame) -> None:
+    write_table(tmp_path / "cohort" / "folds.csv", plan_table)
+    pd.testing.assert_frame_equal(read_folds(tmp_path).table, plan_table, check_dtype=False)
+
+
+def test_edited_folds_are_refused(tmp_path: Path, plan_table: pd.DataFrame) -> None:
+    edited = plan_table.copy()
+    edited.loc[edited.index[edited["part"] == "test"][0], "part"] = "train"
+    write_table(tmp_path / "cohort" / "folds.csv", edited)
+    with pytest.raises(LeakageError, match="must stay in one part, patient_id") as caught:
+        read_folds(tmp_path)
+    assert caught.value.exit_code == 4
+    family = plan_table.copy()
+    patient = family.loc[family["part"] == "test", "patient_id"].iloc[0]
+    family.loc[(family["patient_id"] == patient) & (family["part"] == "test"), "part"] = "val"
+    with pytest.raises(LeakageError, match="a family must stay in one part"):
+        FoldPlan(family)
+
+
+def test_a_case_is_tested_once(plan_table: pd.DataFrame) -> None:
+    twice = plan_table.copy()
+    twice.loc[twice["fold"].isin(["0", "1"]), "part"] = "test"
+    with pytest.raises(DataError, match="a case is tested once a repeat, got c"):
+        FoldPlan(twice)
+
+
+@pytest.mark.parametrize(("column", "value"), [("part", "Test"), ("repeat", "one")])
+def test_folds_of_other_words(tmp_path: Path, plan_table: pd.DataFrame, column: str, value: str) -> None:
+    edited = plan_table.astype(str)
+    edited.loc[5, column] = value
+    write_table(tmp_path / "cohort" / "folds.csv", edited)
+    with pytest.raises(TableError, match=rf"folds.csv row 7: {column} must be .*, got '{value}'"):
+        read_folds(tmp_path)
+
+
+IDS = st.sampled_from(["", "a", "b", "c", "d", "e"])
+
+
+@given(rows=st.lists(st.tuples(IDS, IDS), min_size=1, max_size=14))
+@settings(max_examples=150, deadline=None)
+def test_groups_are_what_brute_force_connects(rows: list[tuple[str, str]]) -> None:
+    frame = pd.DataFrame(rows, columns=["patient_id", "family_id"])
+    expected = list(range(len(rows)))
+    for _ in rows:
+        for i, one in enumerate(rows):
+            for j, two in enumerate(rows):
+                if any(a == b != "" for a, b in zip(one, two, strict=True)):
+                    expected[i] = expected[j] = min(expected[i], expected[j])
+    groups = connect_groups(frame, ("patient_id", "family_id"))
+    assert groups.shape == (len(rows),)
+    np.testing.assert_array_equal(groups[:, None] == groups, np.array(expected)[:, None] == np.array(expected))
