@@ -9,13 +9,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from genovox.cohort.splits import FIXED, FoldPlan, _plan_repeat, connect_groups, plan_folds, read_folds
-from genovox.core.artifacts import write_table
+from genovox.core.artifacts import write_json, write_table
 from genovox.core.case import Case
 from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
 from genovox.core.study import SplitsTable
 
 SLOW = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
 
@@ -28,8 +30,8 @@ def cohorts(draw: st.DrawFn) -> list[Case]:
     for patient in range(count):
         family = f"F{chance.randrange(count)}" if chance.random() < 0.4 else ""
         label, site = int(chance.random() < 0.45), chance.choice(["north", "south", "west"])
-        for number in range(chance.choice([1, 1, 2, 4])):
-            cases.append(Case(f"c{patient}-{number}", f"p{patient}", ("x",), label, family, site))
+        count_of_cases = chance.choice([1, 1, 2, 4])
+        cases += [Case(f"c{patient}-{i}", f"p{patient}", ("x",), label, family, site) for i in range(count_of_cases)]
     return cases
 
 
@@ -47,18 +49,18 @@ def test_a_plan_never_leaks_and_tests_each_case_once(cases: list[Case], folds: i
     try:
         plan = plan_folds(cases, splits, seed)
     except (SingleClassError, DataError):
-        assume(False)  # noqa: FBT003
+        assume(False)
         return
     labels = {case.case_id: case.label for case in cases}
     for repeat in range(repeats):
         tested = Counter(case for fold in range(folds) for case in plan.select_cases(repeat, str(fold), "test"))
-        assert tested == Counter(labels)
+        assert tested == Counter(list(labels))
         for fold in range(folds):
             rows = plan.table[(plan.table["repeat"] == repeat) & (plan.table["fold"] == str(fold))]
             assert sorted(rows["case_id"]) == sorted(labels)
             for column in ("patient_id", "family_id"):
                 named = rows[rows[column] != ""]
-                assert (named.groupby(column)["part"].nunique() == 1).all()
+                assert (named.groupby(column)["part"].agg(set).map(len) == 1).all()
             for part in ("train", "val", "test"):
                 assert {labels[case] for case in plan.select_cases(repeat, str(fold), part)} == {0, 1}
     shuffled = random.Random(seed).sample(cases, len(cases))
@@ -127,10 +129,10 @@ def test_a_fixed_part_that_shares_a_patient() -> None:
 
 def test_too_few() -> None:
     with pytest.raises(
-        DataError, match="5 folds need at least 5 groups of each class .* got 4 groups .* use fewer folds"
+        DataError, match=r"5 folds need at least 5 groups of each class .* got 4 groups .* use fewer folds"
     ):
         plan_folds(_plain(30, carriers=4), SplitsTable(), 0)
-    with pytest.raises(DataError, match="2 folds need at least 3 .* widen the cohort$"):
+    with pytest.raises(DataError, match=r"2 folds need at least 3 .* widen the cohort$"):
         plan_folds(_plain(30, carriers=2), SplitsTable(folds=2), 0)
 
 
@@ -149,9 +151,16 @@ def test_classes_that_cannot_be_in_every_part() -> None:
 
 
 @pytest.fixture
-def plan_table() -> pd.DataFrame:
+def plan_table(tmp_path: Path) -> pd.DataFrame:
+    write_json(tmp_path / "cohort" / "flow.json", {})
     cases = [Case(f"c{i}", f"p{i // 2}", ("x",), (i // 2) % 2, f"f{i // 4}") for i in range(80)]
     return plan_folds(cases, SplitsTable(), 0).table
+
+
+def test_a_cohort_without_folds_says_why(tmp_path: Path) -> None:
+    write_json(tmp_path / "cohort" / "flow.json", {"no_folds": "too few carriers; widen the cohort"})
+    with pytest.raises(DataError, match="too few carriers"):
+        read_folds(tmp_path)
 
 
 def test_folds_are_read_back(tmp_path: Path, plan_table: pd.DataFrame) -> None:

@@ -151,6 +151,11 @@ def test_a_wrong_value_is_one_line(tmp_path: Path, table: str, line: str, words:
     assert len(message.splitlines()) == 1
 
 
+def test_a_crop_too_small_for_a_network(tmp_path: Path) -> None:
+    message = _refusal(tmp_path, _with("preprocess", "shape = [96, 96, 12]"))
+    assert message.startswith("study.toml: light needs 16 voxels a side, preprocess.shape is [96, 96, 12]; enlarge")
+
+
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     message = _refusal(tmp_path, _with("train", 'epochs = "x"\nbatch_size = 1\n[explain]\nmethod = 1'))
     assert [line.split(":")[1].split(" =")[0] for line in message.splitlines()] == [

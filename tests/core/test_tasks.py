@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 from rich.console import Console
 
@@ -120,11 +120,17 @@ def test_exhausted_memory_costs_its_own_item(jobs: ModuleType) -> None:
 def test_a_full_disk_ends_it(jobs: ModuleType, workers: int) -> None:
     with pytest.raises(DiskFullError):
         list(run_many(jobs.fill_disk, range(40), workers=workers, describe=str))
-    _wait_until(lambda: not _workers_of(os.getpid()))
+    _wait_until(lambda: not _has_workers(os.getpid()))
 
 
-def _workers_of(parent: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(parent).children() if "spawn_main" in " ".join(child.cmdline())]
+def _has_workers(parent: int) -> bool:
+    for child in psutil.Process(parent).children():
+        try:
+            if "spawn_main" in " ".join(child.cmdline()):
+                return True
+        except psutil.Error:  # ended meanwhile
+            continue
+    return False
 
 
 def _wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
@@ -153,7 +159,7 @@ def test_an_ended_parent_leaves_no_orphans(tmp_path: Path, how: signal.Signals) 
 
 def _is_alive(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

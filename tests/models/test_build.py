@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genovox.core.errors import UsageError
+from genovox.core.planned import MINIMUM_SIDE, MODEL_NAMES
 from genovox.models.blocks import Network
 from genovox.models.build import NETWORKS, build_network, parameter_count
 
@@ -104,3 +105,8 @@ def test_parameter_count_leaves_out_what_is_frozen() -> None:
     weight = next(network.parameters())
     weight.requires_grad_(False)
     assert parameter_count(network) == everything - weight.numel()
+
+
+def test_the_study_knows_the_smallest_side_of_every_network() -> None:
+    assert {name: build_network(name, 1).minimum_side for name in NETWORKS} == MINIMUM_SIDE
+    assert tuple(NETWORKS) == MODEL_NAMES

@@ -59,9 +59,7 @@ def test_linear_resampling_is_that_of_simpleitk(
     assert error <= 1e-3 * (np.ptp(scan.array) + 1)
     centre = (np.array(scan.array.shape[:0:-1]) - 1) / 2
     new_centre = (np.array(made.array.shape[:0:-1]) - 1) / 2
-    np.testing.assert_allclose(
-        scan.affine @ (*centre, 1), made.affine @ (*new_centre, 1), atol=1e-6
-    )
+    np.testing.assert_allclose(scan.affine @ (*centre, 1), made.affine @ (*new_centre, 1), atol=1e-6)
 
 
 @given(shape=SHAPES, old=SPACINGS, new=SPACINGS, nearest=st.booleans())
@@ -130,9 +128,7 @@ def test_a_mirrored_view_can_be_resampled() -> None:
     np.testing.assert_array_equal(made.array, direct.array)
 
 
-@given(
-    shape=SHAPES, target=SHAPES, centre=st.tuples(*[st.floats(-3, 12)] * 3), spacing=SPACINGS
-)
+@given(shape=SHAPES, target=SHAPES, centre=st.tuples(*[st.floats(-3, 12)] * 3), spacing=SPACINGS)
 @settings(max_examples=120, deadline=None)
 def test_a_crop_moves_no_voxel_and_never_zooms(
     shape: tuple[int, int, int],

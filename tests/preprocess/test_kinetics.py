@@ -18,7 +18,9 @@ def test_washout_is_positive_where_signal_is_lost() -> None:
     assert make_channels(phases, ("washout",)).item() == 4
 
 
-@pytest.mark.parametrize(("channels", "count"), [(("pre",), 1), (("post1",), 2), (("washout",), 3), (("pre", "subtraction5"), 6)])
+@pytest.mark.parametrize(
+    ("channels", "count"), [(("pre",), 1), (("post1",), 2), (("washout",), 3), (("pre", "subtraction5"), 6)]
+)
 def test_phases_needed(channels: tuple[str, ...], count: int) -> None:
     assert phases_needed(channels) == count
 

@@ -19,7 +19,7 @@ class Check:
         low: Lower bound of its 95% interval, or None.
         high: Upper bound, or None.
         threshold: From where on it warns or fails, and why.
-        advice: What to do; empty for a pass.
+        advice: What to do; empty where nothing is left to do.
     """
 
     name: str

@@ -19,6 +19,7 @@ from genovox.evaluate.schema import Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
 
 SCANNER_COLUMNS = ("site", "scan_vendor", "scan_manufacturer", "scan_model", "scan_field_strength")
+ADD_SCANNER = "Add vendor, model, field_strength and site to the manifest."
 STRATA = 5
 NO_OVERLAP = 0.995
 _RARE = 3
@@ -154,15 +155,18 @@ def check_metadata(finding: MetadataFinding) -> Check:
         if finding.scanner_known:
             return Check("metadata-label", question, "pass", f"no: {seen}, and so is the scanner", threshold)
         finding_text = f"{seen}; vendor, model, field strength and site are not in the manifest and were not looked at"
-        advice = "Add vendor, model, field_strength and site to the manifest."
-        return Check("metadata-label", question, "not-assessed", finding_text, threshold, advice=advice)
+        return Check("metadata-label", question, "not-assessed", finding_text, threshold, advice=ADD_SCANNER)
     names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in finding.columns)
     auc = finding.auc
     text = f"metadata alone ({names}) score AUC {_figure(auc)}"
     bounds = (auc.estimate, auc.low, auc.high)
     if not finding.tells_label:
-        unseen = "" if finding.scanner_known else "; vendor, model, field strength and site were not there to look at"
-        return Check("metadata-label", question, "pass", text + unseen, threshold, *bounds)
+        if auc.high is not None and auc.high < 0.5:
+            text += "; below 0.5 they mislead in patients they were not fitted on, which tells no label"
+        if finding.scanner_known:
+            return Check("metadata-label", question, "pass", text, threshold, *bounds)
+        text += "; vendor, model, field strength and site were not there to look at"
+        return Check("metadata-label", question, "pass", text, threshold, *bounds, advice=ADD_SCANNER)
     advice = (
         "Match carriers and non-carriers by scanner and protocol, or test within one scanner; "
         "find out why the metadata differ."

@@ -109,11 +109,11 @@ _STEPS = {
 
 
 def _next_steps(word: Word, checks: list[Check]) -> tuple[str, ...]:
-    """The verdict's steps, led by what the worst open check advises where that is something else."""
-    unseen = [check.advice for check in checks if check.status in ("fail", "not-assessed") and check.advice]
+    """The verdict's steps, led by what an open check advises."""
+    open_advice = [check.advice for check in checks if check.name != "label-permutation" and check.advice]
     own = _STEPS[word]
-    if word in ("signal", "no-signal", "underpowered") and unseen:
-        return (unseen[0], *own[:2])
+    if word in ("signal", "no-signal", "underpowered") and open_advice:
+        return (open_advice[0], *own[:2])
     return own
 
 

@@ -2,15 +2,16 @@
 
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from genovox.cohort.gates import compare_exclusions, pass_gates, read_acceptances
-from genovox.cohort.inspection import Inspection, inspect_images
+from genovox.cohort.inspection import Inspection, inspect_case
 from genovox.cohort.labels import LabelEvidence, LabelTable, read_labels
+from genovox.cohort.ledger import RULES, Exclusion, exclusions_table
 from genovox.cohort.manifest import read_manifest, unused_columns
 from genovox.cohort.splits import plan_folds
 from genovox.core.artifacts import FileHashes, Stage, hash_content, read_json, write_json, write_table
@@ -23,32 +24,6 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 INSPECTION_FORMAT = 1
-RULES = {
-    "image": "image missing or unusable",
-    "label": "no label",
-    "side": "side unknown",
-}
-
-
-@dataclass(frozen=True)
-class Exclusion:
-    """One row of ``exclusions.csv``."""
-
-    level: str
-    case_id: str
-    patient_id: str
-    stage: str
-    rule: str
-    reason: str
-    label: int | None = None
-
-
-def exclusions_table(exclusions: list[Exclusion]) -> pd.DataFrame:
-    """Exclusions as ``exclusions.csv`` holds them."""
-    columns = list(Exclusion.__dataclass_fields__)
-    table = pd.DataFrame([asdict(exclusion) for exclusion in exclusions], columns=columns)
-    table["label"] = ["" if exclusion.label is None else str(exclusion.label) for exclusion in exclusions]
-    return table
 
 
 def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
@@ -202,7 +177,7 @@ def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) ->
         return found
     try:
         with show_progress("reading scans", len(tasks)) as advance:
-            for outcome in run_many(_inspect, tasks, workers=workers, describe=lambda task: task[0]):
+            for outcome in run_many(inspect_case, tasks, workers=workers, describe=lambda task: task[0]):
                 case_id = outcome.item[0]
                 found[case_id] = outcome.value or outcome.failure
                 if outcome.value:
@@ -211,10 +186,6 @@ def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) ->
     finally:
         write_json(memory_path, memory)
     return found
-
-
-def _inspect(task: tuple[str, list[Path]]) -> Inspection:
-    return inspect_images(task[1])
 
 
 def _warn_of_strangers(cases: list[Case], labels: LabelTable) -> None:

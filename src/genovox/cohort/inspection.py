@@ -78,6 +78,11 @@ def inspect_images(paths: list[Path]) -> Inspection:
     return Inspection(scan, _fingerprint(volume))
 
 
+def inspect_case(task: tuple[str, list[Path]]) -> Inspection:
+    """``inspect_images`` of a case given by its id and paths, as a worker process takes it."""
+    return inspect_images(task[1])
+
+
 def _fingerprint(volume: Volume) -> str:
     voxels = np.ascontiguousarray(reorient_to_ras(volume).array[0])
     digest = hashlib.blake2b(repr(voxels.shape).encode(), digest_size=16)

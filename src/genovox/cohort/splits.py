@@ -195,8 +195,10 @@ def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, folds: int, seed: int) 
     groups, labels = frame["group"].to_numpy(), frame["label"].to_numpy()
     plans = []
     for fold, (rest, test) in enumerate(_split(strata, groups, folds, seed)):
-        inner = min(_VALIDATION_SPLITS, _rarest(labels[rest], groups[rest]))
-        _, validation = next(_split(strata[rest], groups[rest], max(inner, 2), derive_seed(seed, fold)))
+        inner = max(2, min(_VALIDATION_SPLITS, _rarest(labels[rest], groups[rest])))
+        common = np.unique(strata[rest], return_counts=True)[1].max() >= inner
+        by = strata[rest] if common else labels[rest]
+        _, validation = next(_split(by, groups[rest], inner, derive_seed(seed, fold)))
         part = np.full(len(frame), "train", dtype=object)
         part[test] = "test"
         part[rest[validation]] = "val"

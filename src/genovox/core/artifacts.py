@@ -26,7 +26,17 @@ from genovox.core.errors import DiskFullError, TableError, UsageError
 log = logging.getLogger(__name__)
 
 STAGES = ("cohort", "preprocess", "train", "evaluate", "audit", "explain", "report")
-REPORTED_VERSIONS = ("genovox", "torch", "numpy", "pandas", "scikit-learn", "SimpleITK", "nibabel")
+REPORTED_VERSIONS = (
+    "genovox",
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "SimpleITK",
+    "nibabel",
+    "matplotlib",
+)
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 

@@ -46,6 +46,7 @@ _PLANNED_CHANNEL = re.compile(
 )
 CHANNEL_NAMES = ("pre", "post1", "subtraction1", "washout")
 MODEL_NAMES = ("light", "resnet10", "resnet18")
+MINIMUM_SIDE = {"light": 16, "resnet10": 32, "resnet18": 32}
 _PLANNED_MODEL = re.compile(
     r"resnet(34|50|101|152|200)|light-separable|densenet121|radiomics|metadata|clinical|oracle|[a-z0-9-]+@.+"
 )

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genovox.core.artifacts import read_json, write_json
 from genovox.core.errors import StudyError
-from genovox.core.planned import refuse_planned
+from genovox.core.planned import MINIMUM_SIDE, refuse_planned
 
 SCHEMA = 1
 
@@ -83,7 +83,7 @@ class TrainTable(_Table):
 
     models: tuple[str, ...] = Field(default=("light",), min_length=1)
     epochs: PositiveInt = 40
-    batch_size: int = Field(default=16, ge=2)
+    batch_size: int = Field(default=8, ge=2)
     learning_rate: PositiveFloat = 1e-3
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup_epochs: int = Field(default=2, ge=0)
@@ -202,7 +202,22 @@ class Study(_Table):
             lines = [_describe_problem(problem) for problem in _drop_echoes(error.errors())]
             raise StudyError("\n".join(f"{name}: {line}" for line in dict.fromkeys(lines))) from None
         refuse_planned(content, name)
+        study.refuse_small_shape(name)
         return study
+
+    def refuse_small_shape(self, name: str) -> None:
+        """Refuse, before hours of preprocessing, a crop that a network cannot take.
+
+        Raises:
+            StudyError: Naming the network, its smallest side and the shape.
+        """
+        for model in self.train.models:
+            smallest = MINIMUM_SIDE[model]
+            if min(self.preprocess.shape) < smallest:
+                raise StudyError(
+                    f"{name}: {model} needs {smallest} voxels a side, preprocess.shape is "
+                    f"{list(self.preprocess.shape)}; enlarge the shape or leave the network out"
+                )
 
 
 def _as_tuples(content: Any) -> Any:

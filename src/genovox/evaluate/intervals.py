@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from genovox.cohort.splits import connect_groups
 from genovox.evaluate.schema import ClusterCounts, Metric
 
 Floats = NDArray[np.float64]
@@ -31,19 +30,16 @@ def cluster_patients(patient_ids: pd.Series, family_ids: pd.Series | None = None
     Returns:
         Component of each row, shape (n,), numbered in the order of the sorted patient ids.
     """
-    patients, names = pd.factorize(patient_ids.astype(str), sort=True)
-    if family_ids is None:
-        return np.asarray(patients, dtype=np.int64)
-    known = (family_ids.notna() & (family_ids.astype(str).str.strip() != "")).to_numpy()
-    families, family_names = pd.factorize(family_ids[known].astype(str), sort=True)
-    size = len(names) + len(family_names)
-    edges = (np.ones(int(known.sum())), (patients[known], len(names) + families))
-    _, component = connected_components(coo_array(edges, shape=(size, size)), directed=False)
-    # SciPy numbers components as it meets the nodes; renumbering by first patient makes that no matter of its version.
-    _, first = np.unique(component[: len(names)], return_index=True)
-    rank = np.empty(component.max() + 1, dtype=np.int64)
-    rank[component[np.sort(first)]] = np.arange(len(first))
-    return rank[component[patients]]
+    frame = pd.DataFrame({"patient_id": patient_ids.astype(str).to_numpy()})
+    if family_ids is not None:
+        named = family_ids.astype(object).where(family_ids.notna(), "")
+        frame["family_id"] = named.astype(str).str.strip().to_numpy()
+    component = connect_groups(frame, list(frame.columns))
+    # Numbered by the first sorted patient, so that the order of rows and SciPy's version do not matter.
+    first = frame.assign(component=component).sort_values("patient_id").drop_duplicates("component")
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[first["component"].to_numpy()] = np.arange(len(first))
+    return np.asarray(rank[component])
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -
         stage.folder / case_id / f"{METHOD}.png",
         f"{case_id}: {words}; label {row['label']}, score {row['score']:.2f} (threshold {row['threshold']:.2f}); "
         f"evidence for {row['answer']}",
-        volume[0],
+        volume[_ground(study.preprocess.channels)],
         activation.map,
         affine_spacing_mm(affine),
     )
@@ -136,6 +136,11 @@ def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -
         foreground_share=None if everything else foreground_share(activation.map, mask),
         foreground_fraction=None if everything else float(mask.mean()),
     )
+
+
+def _ground(channels: tuple[str, ...]) -> int:
+    """The channel to draw the map on: a subtraction, where enhancement shows, else the first."""
+    return next((index for index, name in enumerate(channels) if name.startswith("subtraction")), 0)
 
 
 def _read_affine(run: Path, case_id: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genovox.cohort.eligibility import Exclusion, exclusions_table
+from genovox.cohort.ledger import Exclusion, exclusions_table
 from genovox.core.artifacts import (
     Stage,
     atomic_path,

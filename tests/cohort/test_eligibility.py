@@ -1,0 +1,88 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from genovox.cohort import eligibility
+from genovox.cohort.eligibility import build_stage, open_stage
+from genovox.core.artifacts import Stage, read_json, read_table
+from genovox.core.errors import DataError, StudyError
+from genovox.core.study import Study
+
+MakeStudy = Callable[..., Path]
+
+
+def _build(path: Path, workers: int = 1) -> tuple[Stage, pd.DataFrame, pd.DataFrame]:
+    study = Study.load(path)
+    stage = open_stage(study, path.parent / "run", "cpu")
+    stage.bring_up_to_date(lambda: build_stage(study, stage, workers))
+    return stage, read_table(stage.folder / "cases.csv"), read_table(stage.folder / "exclusions.csv")
+
+
+def test_a_bad_case_never_ends_the_run(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=16)
+    root = path.parent
+    (root / "scans" / "P001_post1.nii.gz").write_bytes(b"garbage")
+    (root / "scans" / "P002_pre.nii.gz").unlink()
+    manifest = root / "manifest.csv"
+    manifest.write_text(manifest.read_text() + f"C099,P099,{'x' * 300}.nii,north\nC100,P003,scans,north\n")
+    labels = root / "labels.csv"
+    labels.write_text(labels.read_text().replace("P004,1\n", "P004,\n") + "P099,1\nP777,0\n")
+    stage, cases, excluded = _build(path, workers=2)
+    assert set(excluded["case_id"]) == {"C001", "C002", "C004", "C099", "C100"}
+    assert sorted([*cases["case_id"], *excluded["case_id"]]) == sorted(read_table(manifest)["case_id"])
+    reasons = excluded.set_index("case_id")["reason"]
+    assert (reasons != "").all()
+    assert "P001_post1.nii.gz cannot be read" in reasons["C001"]
+    assert reasons["C002"] == "no such image: P002_pre.nii.gz; check the path in the manifest"
+    assert reasons["C004"] == "label empty: no reason given in labels.csv"
+    flow = read_json(stage.folder / "flow.json")
+    assert flow["manifest"]["cases"] == 18
+    assert flow["included"]["cases"] + sum(entry["cases"] for entry in flow["excluded"]) == 18
+    evidence = read_table(stage.folder / "label_evidence.csv")
+    assert len(evidence) == 18
+
+
+def test_nothing_is_read_again_when_only_labels_change(
+    shapes_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shapes_study(patients=12)
+    before, _, _ = _build(path)
+    labels = path.parent / "labels.csv"
+    labels.write_text(labels.read_text().replace("P001,0", "P001,1"))
+    monkeypatch.setattr(eligibility, "inspect_case", lambda task: pytest.fail(f"{task} was read again"))
+    after, cases, _ = _build(path)
+    assert after.key != before.key
+    assert cases["label"][0] == "1"
+
+
+def test_a_side_that_is_unknown(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=4)
+    text = path.read_text().replace('labels = "labels.csv"', 'labels = "labels.csv"\nunit = "breast"\nbreasts = "both"')
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"no case is left of 4: 4 side unknown; see .*exclusions.csv"):
+        _build(path)
+    assert len(read_table(path.parent / "run" / "cohort" / "exclusions.csv")) == 4
+
+
+def test_a_cohort_too_small_for_folds_is_kept(shapes_study: MakeStudy) -> None:
+    stage, cases, _ = _build(shapes_study(patients=4))
+    assert len(cases) == 4
+    assert "folds need at least" in read_json(stage.folder / "flow.json")["no_folds"]
+    assert not (stage.folder / "folds.csv").exists()
+
+
+def test_labels_are_needed(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=4)
+    path.write_text('[cohort]\nimages = "manifest.csv"\n')
+    with pytest.raises(StudyError, match=r"cohort\.labels is empty"):
+        open_stage(Study.load(path), path.parent / "run", "cpu")
+
+
+def test_unused_columns_are_told(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
+    path = shapes_study(patients=4)
+    manifest = path.parent / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(",site\n", ",mask\n"))
+    _build(path)
+    assert "manifest column mask is kept but has no effect in this version" in caplog.text

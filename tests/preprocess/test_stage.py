@@ -1,0 +1,84 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genovox.cohort import eligibility
+from genovox.core.artifacts import Stage, read_table
+from genovox.core.errors import DataError, UsageError
+from genovox.core.study import Study
+from genovox.preprocess import stage as preprocess
+
+MakeStudy = Callable[..., Path]
+
+
+def _build(path: Path, run: str = "run", *assignments: str) -> Stage:
+    study = Study.load(path, assignments)
+    folder = path.parent / run
+    cohort = eligibility.open_stage(study, folder, "cpu")
+    cohort.bring_up_to_date(lambda: eligibility.build_stage(study, cohort, 1))
+    stage = preprocess.open_stage(study, folder, "cpu")
+    stage.bring_up_to_date(lambda: preprocess.build_stage(study, stage, 1))
+    return stage
+
+
+def test_the_cache_is_shared_by_hard_links(shapes_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shapes_study(patients=4)
+    first = _build(path)
+    assert sorted(file.name for file in (first.folder / "volumes").iterdir()) == [f"C00{i}.npy" for i in range(1, 5)]
+    assert np.load(first.folder / "volumes" / "C001.npy").shape == (1, 16, 16, 16)
+    changed = _build(path, "changed", "preprocess.normalise=percentile")
+    with monkeypatch.context() as patch:
+        patch.setattr(preprocess, "_preprocess_case", lambda task: pytest.fail(f"{task} was done again"))
+        second = _build(path, "second", "train.epochs=3")
+    one, two, three = (stage.folder / "volumes" / "C001.npy" for stage in (first, second, changed))
+    assert one.samefile(two)
+    assert not one.samefile(three)
+    assert one.read_bytes() != three.read_bytes()
+
+
+def test_a_file_system_without_hard_links(shapes_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    stage = _build(shapes_study(patients=4))
+    assert np.load(stage.folder / "volumes" / "C001.npy").shape == (1, 16, 16, 16)
+
+
+def test_a_failed_case_has_its_row(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=4)
+    manifest = path.parent / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(";scans/P001_post1.nii.gz;scans/P001_post2.nii.gz", ""))
+    _build(path)
+    stage = _build(path, "run", 'preprocess.channels=["post1"]')
+    excluded = read_table(stage.folder / "exclusions.csv")
+    assert excluded["case_id"].tolist() == ["C001"]
+    assert "channel post1 needs 2 phases, the case has 1" in excluded["reason"][0]
+    assert excluded["stage"].tolist() == ["preprocess"]
+    assert read_table(stage.folder / "cases.csv")["case_id"].tolist() == ["C002", "C003", "C004"]
+    assert not (stage.folder / "volumes" / "C001.npy").exists()
+    with pytest.raises(DataError, match="no case of 4 could be preprocessed: channel post9 needs"):
+        _build(path, "run", 'preprocess.channels=["post9"]')
+    assert len(read_table(stage.folder / "exclusions.csv")) == 4
+
+
+def test_warnings_are_told(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
+    _build(shapes_study(patients=4), "run", "preprocess.spacing_mm=[3, 3, 3]")
+    assert "4 of 4 cases have warnings, such as C001: " in caplog.text
+
+
+def test_a_lost_file_of_the_cache_is_made_again(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=4)
+    _build(path)
+    for picture in (path.parent / ".genovox" / "cache" / "preprocess").glob("*/qc.png"):
+        picture.unlink()
+    assert (_build(path, "again").folder / "qc" / "C001.png").exists()
+
+
+def test_a_cohort_comes_first(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=4)
+    with pytest.raises(UsageError, match="has no finished stage cohort"):
+        preprocess.open_stage(Study.load(path), path.parent / "run", "cpu")
