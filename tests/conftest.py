@@ -1,14 +1,38 @@
-"""What every stage's tests share: the real scans and a small study on disk."""
+"""What every stage's tests share: the real scans, small studies on disk, and one that is finished."""
 
 import os
-import sys
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import examples.shapes
+from genovox.cli.main import run_command
+
+SMALL_STUDY = """[study]
+name = "small"
+seed = 3
+[cohort]
+images = "manifest.csv"
+labels = "labels.csv"
+[cohort.splits]
+folds = 3
+[preprocess]
+spacing_mm = [4.0, 4.0, 4.0]
+shape = [24, 24, 24]
+channels = ["pre", "subtraction1", "washout"]
+[train]
+models = ["light"]
+epochs = 2
+[evaluate]
+resamples = 200
+[audit]
+permutations = 200
+[explain]
+cases_per_group = 1
+"""
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -24,13 +48,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def shapes() -> ModuleType:
     """The example that draws small synthetic scans."""
-    spec = spec_from_file_location("shapes", REPOSITORY / "examples" / "shapes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules["shapes"] = module
-    spec.loader.exec_module(module)
-    return module
+    return examples.shapes
 
 
 @pytest.fixture
@@ -61,3 +79,28 @@ def shapes_study(shapes: ModuleType, tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return write
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A study on disk whose every stage is done."""
+
+    study: Path
+    run: Path
+
+
+def write_study(folder: Path, *, patients: int = 24) -> Path:
+    """Write scans, manifest, labels and a study that fits a test."""
+    scans = examples.shapes.write_scans(folder, patients=patients, seed=3)
+    assert run_command(["init", str(scans), "--labels", str(folder / "labels.csv"), "--out", str(folder)]) == 0
+    study = folder / "study.toml"
+    study.write_text(SMALL_STUDY, encoding="utf-8")
+    return study
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A study of 24 patients, run from scans to report; read only."""
+    study = write_study(tmp_path_factory.mktemp("finished"))
+    assert run_command(["run", str(study), "--workers", "1", "--quiet"]) == 0
+    return FinishedRun(study, study.parent / "runs" / "small")

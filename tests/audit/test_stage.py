@@ -1,7 +1,7 @@
 """The audit of a finished run."""
 
-from conftest import FinishedRun
 from genovox.core.artifacts import read_json
+from tests.conftest import FinishedRun
 
 
 def test_every_check_has_a_status_a_threshold_and_a_finding(finished_run: FinishedRun) -> None:

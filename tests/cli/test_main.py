@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import FinishedRun, write_study
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_table
+from tests.conftest import FinishedRun, write_study
 
 GENOVOX = [sys.executable, "-c", "from genovox.cli.main import main; main()"]
 
@@ -102,8 +102,8 @@ def _repeat_case(folder: Path) -> None:
     _edit_table(folder / "manifest.csv", lambda table: pd.concat([table, table.head(1)]))
 
 
-def _label_two(folder: Path) -> None:
-    _edit_table(folder / "labels.csv", lambda table: table.assign(label=["2", *table["label"].iloc[1:]]))
+def _coded_one_two(folder: Path) -> None:
+    _edit_table(folder / "labels.csv", lambda table: table.assign(label=table["label"].map({"0": "2", "1": "1"})))
 
 
 def _one_class(folder: Path) -> None:
@@ -146,7 +146,7 @@ def _same_volume(folder: Path) -> None:
     [
         (_drop_column, 3, "add patient_id"),
         (_repeat_case, 3, "stands in rows 2, 26"),
-        (_label_two, 3, "label must be 0"),
+        (_coded_one_two, 3, "got 12 groups (patients or families) with carriers and 0 with non-carriers"),
         (_one_class, 3, "widen the cohort"),
         (_three_patients, 3, "3 folds need at least 3 groups of each class"),
         (_no_rows, 3, "at least one case"),
@@ -211,6 +211,15 @@ def test_a_bad_image_is_a_row_of_exclusions(study: Path, kind: str) -> None:
     assert exclusions["case_id"].tolist() == ["P005"]
     assert exclusions["reason"].iloc[0].endswith(("source", "manifest"))
     assert len(read_table(run / "cases.csv")) == 23
+
+
+def test_a_label_of_2_is_a_row_of_exclusions(study: Path) -> None:
+    _edit_table(study.parent / "labels.csv", lambda table: table.assign(label=["2", *table["label"].iloc[1:]]))
+    done = _run("cohort", study)
+    assert done.returncode == 0, done.stderr
+    assert "1 cases left out: labels.csv row 2, label '2' is neither 0" in done.stderr
+    exclusions = read_table(study.parent / "runs" / "small" / "cohort" / "exclusions.csv")
+    assert exclusions[["case_id", "rule"]].to_numpy().tolist() == [["P001", "label"]]
 
 
 def test_empty_folder_is_one_clear_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

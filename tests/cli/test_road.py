@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import FinishedRun
 from genovox.cli.main import run_command
 from genovox.core.artifacts import STAGES
+from tests.conftest import FinishedRun
 
 
 @pytest.fixture

@@ -46,11 +46,12 @@ def test_a_class_is_never_taken_from_another_patient(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["2", "-1", "yes", "nan", "0.5", "carrier", "True"])
-def test_a_label_is_0_or_1_or_empty(tmp_path: Path, value: str) -> None:
-    with pytest.raises(TableError) as caught:
-        _read(tmp_path, f"patient_id,label\np1,1\np2,{value}\n")
-    assert str(caught.value).startswith("labels.csv row 3 (p2): label must be 0 (tested, none found), 1 (carrier) or")
-    assert f"got {value!r}; recode it" in str(caught.value)
+def test_another_coding_is_left_out_with_the_reason(tmp_path: Path, value: str) -> None:
+    labels = _read(tmp_path, f"patient_id,label,reason\np1,1,\np2,{value},vote is equal\n")
+    evidence = labels.find_evidence(_case("c2", "p2"))
+    assert (evidence.label, evidence.source) == (None, "labels.csv row 3")
+    assert evidence.reason.startswith(f"label {value!r} is neither 0")
+    assert evidence.reason.endswith("(vote is equal)")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import FinishedRun
 from genovox.core.errors import DataError
 from genovox.dataset.cases import PreparedCase, load_batch, read_prepared_cases
+from tests.conftest import FinishedRun
 
 
 def test_every_included_case_is_there(finished_run: FinishedRun) -> None:

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom
-from tests.evaluate.conftest import MakePredictions
 
 from genovox.evaluate.evaluation import evaluate_predictions
+from tests.evaluate.conftest import MakePredictions
 
 
 def _second_model(predictions: pd.DataFrame, scores: "pd.Series[float]") -> pd.DataFrame:

@@ -4,10 +4,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from tests.evaluate.conftest import MakePredictions
 
 from genovox.core.errors import UsageError
 from genovox.evaluate.evaluation import evaluate_predictions
+from tests.evaluate.conftest import MakePredictions
 
 
 def test_the_same_seed_and_any_row_order_give_the_same_figures(make_predictions: MakePredictions) -> None:

@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.evaluate.conftest import MakePredictions
 
 from genovox.core.errors import GenovoxError, LeakageError, SingleClassError, TableError, UsageError
 from genovox.evaluate.predictions import REQUIRED_COLUMNS, gather_units, validate_predictions
+from tests.evaluate.conftest import MakePredictions
 
 
 def test_types_are_brought_in_order(make_predictions: MakePredictions) -> None:

@@ -3,10 +3,10 @@ from importlib.resources import files
 
 import pytest
 from pydantic import ValidationError
-from tests.evaluate.conftest import MakePredictions
 
 from genovox.evaluate.evaluation import evaluate_predictions
 from genovox.evaluate.schema import Comparison, Metric, Metrics, OperatingPoints, render_metrics_schema
+from tests.evaluate.conftest import MakePredictions
 
 
 def test_published_schema_is_the_one_of_the_models() -> None:

@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, norm
 from sklearn.metrics import confusion_matrix, roc_auc_score
-from tests.evaluate.conftest import MakePredictions
 
 from genovox.evaluate.discrimination import GRID
 from genovox.evaluate.evaluation import evaluate_predictions
@@ -11,6 +10,7 @@ from genovox.evaluate.intervals import Clusters, draw_weights
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import LabelUnit
 from genovox.evaluate.scoring import estimate_within_fold_auc, list_folds, within_fold_auc
+from tests.evaluate.conftest import MakePredictions
 
 
 def _test_units(predictions: pd.DataFrame, label_unit: LabelUnit = "patient") -> pd.DataFrame:

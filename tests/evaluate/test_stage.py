@@ -3,9 +3,9 @@
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from conftest import FinishedRun
 from genovox.core.artifacts import read_json, read_table
 from genovox.evaluate.schema import Metrics
+from tests.conftest import FinishedRun
 
 
 def test_headline_is_the_mean_of_within_fold_aucs(finished_run: FinishedRun) -> None:

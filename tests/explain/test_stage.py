@@ -4,9 +4,9 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from conftest import FinishedRun
 from genovox.core.artifacts import read_json, read_table
 from genovox.explain.stage import choose_cases
+from tests.conftest import FinishedRun
 
 
 def _scores() -> pd.DataFrame:

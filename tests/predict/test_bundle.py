@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import FinishedRun
 from genovox.core.errors import UsageError
 from genovox.predict.bundle import load_bundle
+from tests.conftest import FinishedRun
 
 
 def test_holds_every_fold_and_the_ranges_of_the_cohort(finished_run: FinishedRun) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import FinishedRun
 from examples.shapes import draw_phases
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_table
 from genovox.core.errors import ImageError, UsageError
 from genovox.core.volume import Volume, read_volume, write_nifti
 from genovox.predict.inference import predict_scan
+from tests.conftest import FinishedRun
 
 
 def _scan_paths(run: FinishedRun, patient: str = "P001") -> list[Path]:
@@ -76,7 +76,7 @@ def test_command_reads_for_people(finished_run: FinishedRun, capsys: pytest.Capt
 
 def test_missing_last_phase_is_warned_of_where_channels_allow(finished_run: FinishedRun, tmp_path: Path) -> None:
     """A run whose channels need two phases of three still says that one is missing."""
-    from conftest import write_study
+    from tests.conftest import write_study
 
     study = write_study(tmp_path, patients=12)
     options = ["--set", 'preprocess.channels=["pre","subtraction1"]', "--set", "train.epochs=1", "--quiet"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conftest import write_study
 from genovox.core.artifacts import read_json
+from tests.conftest import write_study
 
 pytestmark = pytest.mark.slow
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import FinishedRun, write_study
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_json, read_table
 from genovox.core.study import Study
 from genovox.train.crossval import PREDICTION_COLUMNS, gather_predictions, plan_tasks
 from genovox.train.resolution import resolve
+from tests.conftest import FinishedRun, write_study
 
 
 @pytest.fixture

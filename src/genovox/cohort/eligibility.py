@@ -69,6 +69,9 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     labels = read_labels(study.root / study.cohort.labels)
     _warn_of_strangers(cases, labels)
     evidence = [labels.find_evidence(case) for case in cases]
+    odd = [proof for proof in evidence if "is neither 0" in proof.reason]
+    if odd:
+        log.warning("%d cases left out: %s, %s", len(odd), odd[0].source, odd[0].reason)
     included, exclusions = _select(study, stage, cases, evidence, workers or available_cores())
     write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
     write_table(stage.folder / "exclusions.csv", exclusions_table(exclusions))

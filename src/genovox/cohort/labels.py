@@ -64,7 +64,7 @@ def read_labels(path: Path) -> LabelTable:
             optionally ``reason`` for an empty label.
 
     Raises:
-        TableError: For a missing column, an id that stands twice, or a label that is not 0, 1 or empty.
+        TableError: For a missing column or an id that is empty or stands twice.
     """
     table = read_table(path, required=("label",))
     id_column = next((column for column in ("case_id", "patient_id") if column in table.columns), None)
@@ -86,23 +86,21 @@ def read_labels(path: Path) -> LabelTable:
                 f"{path.name} row {number}: {id_column} must be unique, {key!r} stands in row {rows[key][2]} too; "
                 "keep the row that is confirmed"
             )
-        reason = "" if text else f"label empty: {row.get('reason') or f'no reason given in {path.name}'}"
-        rows[key] = (_read_label(text, f"{path.name} row {number} ({key})"), reason, number)
+        rows[key] = (*_read_label(text, row.get("reason", ""), path.name), number)
     both = id_column == "case_id" and "patient_id" in table.columns
     patients = dict(zip(table["case_id"], table["patient_id"], strict=True)) if both else {}
     return LabelTable(path.name, UNITS[id_column], rows, patients)
 
 
-def _read_label(text: str, place: str) -> int | None:
+def _read_label(text: str, reason: str, name: str) -> tuple[int | None, str]:
+    """The label, or None and why: a value of another coding leaves the case out, it is never read as 0 or 1."""
     if not text:
-        return None
+        return None, f"label empty: {reason or f'no reason given in {name}'}"
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
+        value = float("nan")
     if value not in (0.0, 1.0):
-        raise TableError(
-            f"{place}: label must be 0 (tested, none found), 1 (carrier) or empty (unknown), got {text!r}; "
-            "recode it, or empty the cell and say why in a column named reason"
-        )
-    return int(value)
+        rule = "neither 0 (tested in full, none found) nor 1 (carrier); recode it"
+        return None, f"label {text!r} is {rule}" + (f" ({reason})" if reason else "")
+    return int(value), ""
