@@ -36,7 +36,7 @@ def _cohort(seed: int, *, shortcut: float, effect: float) -> tuple[pd.DataFrame,
             "scan_matrix": random.choice(["x", "y", "z"], PATIENTS),
         }
     )
-    listed = [Case(row.case_id, row.patient_id, ("i",), label=row.label) for row in cases.itertuples()]
+    listed = [Case(f"c{n:03d}", f"p{n:03d}", ("i",), label=int(label[n])) for n in range(PATIENTS)]
     folds = plan_folds(listed, SplitsTable(folds=5), seed).table
     scores = folds[folds["part"] == "test"][["case_id", "repeat", "fold"]].merge(cases, on="case_id")
     signal = effect * scores["label"] + 2 * shortcut * (scores["scan_vendor"] == "A")

@@ -45,7 +45,8 @@ def test_patient_of_the_fixed_part_in_a_fold_is_found() -> None:
 
 def test_score_of_a_training_case_is_found() -> None:
     predictions = _predictions(_folds())
-    predictions.iloc[0, predictions.columns.get_loc("case_id")] = "c1" if predictions.iloc[0]["fold"] == "0" else "c0"
+    # c1 is trained on in fold 0.
+    predictions.loc[(predictions["fold"] == "0") & (predictions["case_id"] == "c0"), "case_id"] = "c1"
     check = check_folds(_folds(), predictions)
     assert check.status == "fail"
     assert "test scores are not of the plan" in check.finding

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -166,7 +167,7 @@ def test_bad_tables_are_one_clear_error(study: Path, damage: Callable[[Path], No
 
 
 def _spoil(path: Path, kind: str) -> None:
-    image = nibabel.load(path)
+    image: Any = nibabel.load(path)
     data = np.asarray(image.dataobj, dtype=np.float32)
     affine = image.affine.copy()
     if kind == "truncated":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from rich.console import Console
 

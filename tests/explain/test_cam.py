@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from monai.visualize import GradCAM
+from monai.visualize.class_activation_maps import GradCAM
 from torch import Tensor
 
 from genovox.explain.cam import compute_gradcam
@@ -59,7 +59,7 @@ def test_lights_up_where_the_network_looks() -> None:
     volume = torch.zeros(1, 16, 16, 16)
     volume[:, :4, :4, :4] = 1
     activation = compute_gradcam(_Corner(1), volume, for_positive=True)
-    assert np.unravel_index(activation.map.argmax(), activation.map.shape) <= (3, 3, 3)
+    assert max(np.unravel_index(int(activation.map.argmax()), activation.map.shape)) <= 3
     assert activation.map.max() == 1
     assert activation.map[8:, 8:, 8:].max() == 0
     assert activation.logit == pytest.approx(1.0)

@@ -1,5 +1,7 @@
 """The cases one would ask about first, and their maps on disk."""
 
+from typing import Any
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -39,9 +41,9 @@ def test_maps_lie_on_the_scans_own_grid(finished_run: FinishedRun) -> None:
     cases = read_table(finished_run.run / "cohort" / "cases.csv").set_index("case_id")
     for entry in summary["cases"]:
         folder = finished_run.run / "explain" / entry["case_id"]
-        activation = nibabel.load(folder / "gradcam.nii.gz")
+        activation: Any = nibabel.load(folder / "gradcam.nii.gz")
         first = str(cases.loc[entry["case_id"], "images"]).split(";")[0]
-        scan = nibabel.load(finished_run.study.parent / first)
+        scan: Any = nibabel.load(finished_run.study.parent / first)
         assert activation.shape == scan.shape
         np.testing.assert_allclose(activation.affine, scan.affine)
         assert (folder / "gradcam.png").stat().st_size > 1000

@@ -85,7 +85,7 @@ def test_orientation_spacing_and_side_survive(tmp_path: Path, real_data: Path) -
     made = read_table(run / "preprocess" / "cases.csv").set_index("case_id")
     centres = {}
     for side in ("left", "right"):
-        affine = np.array([float(v) for v in made.loc[f"A03M-{side}", "affine"].split(";")]).reshape(4, 4)
+        affine = np.array([float(v) for v in str(made.loc[f"A03M-{side}", "affine"]).split(";")]).reshape(4, 4)
         np.testing.assert_allclose(np.linalg.norm(affine[:3, :3], axis=0), 1.5, rtol=1e-6)
         assert nibabel.aff2axcodes(affine) == ("R", "A", "S")
         centres[side] = (affine @ [47.5, 63.5, 63.5, 1])[0]
