@@ -12,8 +12,12 @@ from genovox.preprocess.foreground import Mask
 TILE = 168
 _GAP = 4
 _HEADER = 20
-_OUTLINE = (255, 176, 0)
-_INK = (232, 232, 232)
+# One byte a pixel: greys and one colour. A third of the bytes of RGB, and PNG's filters have nothing to do.
+_GREYS = 255
+_OUTLINE = 255
+_PALETTE = [level * 255 // (_GREYS - 1) for level in range(_GREYS) for _ in "rgb"] + [255, 176, 0]
+_INK = 232
+_PAPER = 16
 _VIEWS = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))
 
 
@@ -29,7 +33,7 @@ def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, cha
     """
     width = _GAP + 3 * (TILE + _GAP)
     height = _HEADER + len(channels) * (TILE + _GAP)
-    sheet = Image.new("RGB", (width, height), (16, 16, 18))
+    sheet = Image.new("L", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(11)
     draw.text((_GAP + 2, 3), title[:80], _INK, font)
@@ -52,6 +56,7 @@ def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, cha
             draw.text((corner[0] + 3, corner[1] + 2), f"{name} · {view}" if column == 0 else view, _INK, font)
             draw.text((corner[0] + 3, corner[1] + TILE - 15), left, _INK, font)
             draw.text((corner[0] + TILE - 11, corner[1] + TILE - 15), right, _INK, font)
+    sheet.putpalette(_PALETTE)
     with atomic_path(path) as partial:
         sheet.save(partial, format="PNG", compress_level=1)
 
@@ -92,16 +97,18 @@ def _tile(
     window: tuple[float, float],
 ) -> Image.Image:
     pixels = slice_view(array, view, centre)
-    grey = np.clip((pixels - window[0]) / max(window[1] - window[0], 1e-9) * 255, 0, 255).astype(np.uint8)
+    scaled = (pixels - window[0]) / max(window[1] - window[0], 1e-9) * (_GREYS - 1)
+    grey = np.clip(scaled, 0, _GREYS - 1).astype(np.uint8)
     width_mm, height_mm = view_size_mm(view, array.shape, spacing_mm)
     scale = TILE / max(width_mm, height_mm)
     size = max(1, round(width_mm * scale)), max(1, round(height_mm * scale))
-    tile = Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB")
+    tile = Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR)
     if outline is None:
         return tile
     inside = Image.fromarray(slice_view(outline, view, centre).astype(np.uint8) * 255).resize(size)
-    edge = np.asarray(inside) > 127
-    border = edge & ~(np.roll(edge, 1, 0) & np.roll(edge, -1, 0) & np.roll(edge, 1, 1) & np.roll(edge, -1, 1))
-    coloured = np.array(tile)
-    coloured[border] = _OUTLINE
-    return Image.fromarray(coloured)
+    edge = np.pad(np.asarray(inside) > 127, 1, mode="edge")
+    core = edge[1:-1, 1:-1]
+    within = edge[:-2, 1:-1] & edge[2:, 1:-1] & edge[1:-1, :-2] & edge[1:-1, 2:]
+    drawn = np.array(tile)
+    drawn[core & ~within] = _OUTLINE
+    return Image.fromarray(drawn)
