@@ -13,6 +13,9 @@ from genovox.augment.intensity import Gamma, Jitter, Noise
 from genovox.augment.spatial import Flips, Warp
 from genovox.core.errors import UsageError
 
+FORMAT = 1
+"""Raised by one whenever the same seed gives other augmentation: finished folds are then trained anew."""
+
 Transform = Callable[[Tensor, Generator], Tensor]
 
 

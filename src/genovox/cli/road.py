@@ -48,9 +48,9 @@ class Road:
     run: Path
     settings: Settings
 
-    def open_stage(self, name: str) -> Stage:
-        """The stage as the study now wants it."""
-        return _module(name).open_stage(self.study, self.run, self.settings.device)
+    def open_stage(self, name: str, *, recorded: bool = False) -> Stage:
+        """The stage as the study now wants it, on this machine or on the one that is on record."""
+        return _module(name).open_stage(self.study, self.run, "recorded" if recorded else self.settings.device)
 
     def bring(self, name: str) -> None:
         """Bring one stage up to date."""
@@ -65,7 +65,7 @@ class Road:
         """
         for upstream in STAGES[: STAGES.index(name)]:
             if upstream in _READ_BY[name]:
-                stage = self.open_stage(upstream)
+                stage = self.open_stage(upstream, recorded=True)
                 if not stage.is_current():
                     raise UsageError(
                         f"{name} reads {upstream}, which is {_state(stage)}; run first: genovox {upstream} {self.run}, "
@@ -100,7 +100,6 @@ def open_road(target: Path, settings: Settings, *, quiet: bool, verbose: bool) -
         return
     with hold_run(run):
         log_to_run(run)
-        study.save_snapshot(run)
         record_acceptance(run, settings.accept, settings.reason)
         yield Road(study, run, settings)
 
@@ -109,11 +108,11 @@ def travel(target: Path, stages: tuple[str, ...], settings: Settings, *, quiet: 
     """Bring stages up to date, in order, and say where the result is."""
     with open_road(target, settings, quiet=quiet, verbose=verbose) as road:
         if settings.dry_run:
-            for name in stages:
-                typer.echo(f"{name:<11} {_foresee(road, name)}")
+            _foresee(road, stages)
             return
         if len(stages) == 1:
             road.require_upstream(stages[0])
+        road.study.save_snapshot(road.run)
         for name in stages:
             road.bring(name)
             if name == "cohort" and len(stages) > 1:
@@ -157,12 +156,19 @@ def _print_conclusion(run: Path) -> None:
     typer.echo("Research use only; this does not replace a genetic test.")
 
 
-def _foresee(road: Road, name: str) -> str:
-    try:
-        stage = road.open_stage(name)
-    except UsageError:
-        return "would run (what it reads is not made yet)"
-    return "up to date" if stage.is_current() else f"would run: {stage.describe_change()}"
+def _foresee(road: Road, stages: tuple[str, ...]) -> None:
+    """Say of each stage whether it would run, and why; what reads a stage that would run would run too."""
+    would_run: list[str] = []
+    for name in stages:
+        rebuilt = [upstream for upstream in would_run if upstream in _READ_BY[name]]
+        if rebuilt:
+            reason = f"would run: {rebuilt[0]} would be made anew"
+        else:
+            stage = road.open_stage(name)
+            reason = "up to date" if stage.is_current() else f"would run: {stage.describe_change()}"
+        if reason != "up to date":
+            would_run.append(name)
+        typer.echo(f"{name:<11} {reason}")
 
 
 def _state(stage: Stage) -> str:
@@ -188,7 +194,7 @@ _READ_BY: dict[str, tuple[str, ...]] = {
     "cohort": (),
     "preprocess": ("cohort",),
     "train": ("cohort", "preprocess"),
-    "evaluate": ("cohort", "train"),
+    "evaluate": ("cohort", "preprocess", "train"),
     "audit": ("cohort", "preprocess", "train", "evaluate"),
     "explain": ("cohort", "preprocess", "train", "evaluate"),
     "report": ("cohort", "preprocess", "train", "evaluate", "audit", "explain"),

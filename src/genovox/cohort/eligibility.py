@@ -14,11 +14,11 @@ from genovox.cohort.labels import LabelEvidence, LabelTable, read_labels
 from genovox.cohort.ledger import RULES, Exclusion, exclusions_table
 from genovox.cohort.manifest import read_manifest, unused_columns
 from genovox.cohort.splits import plan_folds
-from genovox.core.artifacts import FileHashes, Stage, hash_content, read_json, write_json, write_table
+from genovox.core.artifacts import FileHashes, Stage, hash_content, hash_file, recall, write_json, write_table
 from genovox.core.case import Case, cases_table
 from genovox.core.errors import DataError, StudyError
 from genovox.core.study import Study
-from genovox.core.tasks import available_cores, run_many, show_progress
+from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _write_folds(study: Study, stage: Stage, cases: list[Case]) -> dict[str, str
         log.warning("this cohort cannot be trained on: %s", error)
         return {"no_folds": str(error)}
     write_table(path, plan.table)
-    return {"folds_hash": hash_content(plan.table.to_csv(index=False))}
+    return {"folds_hash": hash_file(path)}
 
 
 def describe_flow(
@@ -167,7 +167,7 @@ def _select(
 def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) -> dict[str, Inspection | str]:
     """Inspection, or why there is none, by case; what was read before, by content, is not read again."""
     memory_path = study.root / ".genovox" / "inspections.json"
-    memory: dict[str, Any] = read_json(memory_path) if memory_path.exists() else {}
+    memory = recall(memory_path)
     keys = {
         case.case_id: hash_content([INSPECTION_FORMAT, *((Path(i).name, stage.inputs[i]) for i in case.images)])
         for case in cases
@@ -178,16 +178,20 @@ def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) ->
     tasks = [(case.case_id, case.image_paths(study.root)) for case in cases if case.case_id not in found]
     if not tasks:
         return found
+    of_machine: dict[str, str] = {}
     try:
         with show_progress("reading scans", len(tasks)) as advance:
             for outcome in run_many(inspect_case, tasks, workers=workers, describe=lambda task: task[0]):
                 case_id = outcome.item[0]
                 found[case_id] = outcome.value or outcome.failure
+                if outcome.of_machine:
+                    of_machine[case_id] = outcome.failure
                 if outcome.value:
                     memory[keys[case_id]] = asdict(outcome.value)
                 advance()
     finally:
         write_json(memory_path, memory)
+    refuse_machine_failures(of_machine, "case")
     return found
 
 

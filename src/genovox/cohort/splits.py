@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-from genovox.core.artifacts import read_json, read_table
+from genovox.core.artifacts import hash_file, read_json, read_table
 from genovox.core.case import Case
 from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
 from genovox.core.seeds import derive_seed
@@ -75,9 +75,9 @@ def read_folds(run: Path) -> FoldPlan:
         DataError: If the cohort could not be split into folds; the message says why.
         LeakageError: If the table splits a patient or family.
     """
-    reason = read_json(run / "cohort" / "flow.json").get("no_folds")
-    if reason:
-        raise DataError(reason)
+    flow = read_json(run / "cohort" / "flow.json")
+    if "no_folds" in flow:
+        raise DataError(flow["no_folds"])
     table = read_table(run / "cohort" / "folds.csv", required=tuple(COLUMNS))
     for column, rule in (("repeat", r"\d+"), ("part", "train|val|test")):
         wrong = table[~table[column].str.fullmatch(rule)]
@@ -86,7 +86,12 @@ def read_folds(run: Path) -> FoldPlan:
                 f"folds.csv row {wrong.index[0] + 2}: {column} must be {rule}, got {wrong[column].iloc[0]!r}; "
                 "plan the folds anew"
             )
-    return FoldPlan(table.astype({"repeat": int}))
+    plan = FoldPlan(table.astype({"repeat": int}))
+    if hash_file(run / "cohort" / "folds.csv") != flow.get("folds_hash"):
+        raise DataError(
+            "folds.csv was changed after the folds were planned; delete the run's cohort folder and run: genovox cohort"
+        )
+    return plan
 
 
 def plan_folds(cases: Sequence[Case], splits: SplitsTable, seed: int) -> FoldPlan:

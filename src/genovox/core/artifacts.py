@@ -4,6 +4,7 @@ A stage's key is the hash of its slice of the study, the keys of the stages it r
 of its inputs. ``stage.json`` is written last and makes the stage valid.
 """
 
+import csv
 import errno
 import fcntl
 import hashlib
@@ -11,6 +12,8 @@ import json
 import logging
 import os
 import platform
+import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +24,7 @@ from typing import Any
 
 import pandas as pd
 
-from genovox.core.errors import DiskFullError, TableError, UsageError
+from genovox.core.errors import DataError, DiskFullError, TableError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     Raises:
         DiskFullError: If the disk, quota or file size limit is reached.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(6)}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -86,8 +89,24 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        DataError: If it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); delete it and run the same command again") from None
+
+
+def recall(path: Path) -> dict[str, Any]:
+    """A memory that only saves time: empty where it is missing or damaged."""
+    try:
+        content = read_json(path)
+    except DataError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -121,7 +140,9 @@ def read_table(path: Path, *, required: tuple[str, ...] = ()) -> pd.DataFrame:
             f"{path} must have one name a column, its rows hold more cells than the header "
             f"({', '.join(table.columns)}); remove commas at the ends of the rows or name every column"
         )
-    table.columns = [str(column).strip() for column in table.columns]
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        # pandas renames a column that stands twice, and the second would pass as another column.
+        table.columns = [name.strip() for name in next(csv.reader(file))]
     repeated = table.columns[table.columns.duplicated()]
     if len(repeated):
         raise TableError(f"{path} must name each column once, got {repeated[0]!r} twice; rename or remove one")
@@ -137,9 +158,16 @@ def read_table(path: Path, *, required: tuple[str, ...] = ()) -> pd.DataFrame:
 
 
 def hash_file(path: Path) -> str:
-    """BLAKE2 hash of a file's content, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    """BLAKE2 hash of a file's content, read in blocks.
+
+    Raises:
+        DataError: If it is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); make it again or check the path") from None
 
 
 def hash_content(content: Any) -> str:
@@ -153,7 +181,7 @@ class FileHashes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, list[Any]] = read_json(path) if path.exists() else {}
+        self._known: dict[str, list[Any]] = recall(path)
         self._changed = False
 
     def digest(self, file: Path) -> str:
@@ -186,6 +214,7 @@ class Stage:
         upstream: Keys of the stages it reads.
         inputs: Content hash of each input file, by its name in the study.
         seed: Seed of the study.
+        keeps_items: Whether items of an earlier build may be kept; otherwise the folder is emptied first.
     """
 
     name: str
@@ -195,6 +224,7 @@ class Stage:
     upstream: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    keeps_items: bool = False
 
     @property
     def folder(self) -> Path:
@@ -240,6 +270,8 @@ class Stage:
         log.info("%s: to do (%s)", self.name, self.describe_change())
         started = time.monotonic()
         (self.folder / "stage.json").unlink(missing_ok=True)
+        if not self.keeps_items and self.folder.exists():
+            shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         build()
         wall_s = round(time.monotonic() - started, 3)

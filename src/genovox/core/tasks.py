@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from genovox.core.errors import DiskFullError, GenovoxError
+from genovox.core.errors import DataError, DiskFullError, GenovoxError
 from genovox.core.log import LOGGER_NAME, console
 
 log = logging.getLogger(__name__)
@@ -32,11 +32,35 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item, Value]):
-    """What became of one item: a value, or the reason there is none."""
+    """What became of one item: a value, or the reason there is none.
+
+    Attributes:
+        of_machine: Whether the reason is the machine's moment (memory, a disk that does not answer), not the item:
+            such an item must be tried again, never left out.
+    """
 
     item: Item
     value: Value | None
     failure: str = ""
+    of_machine: bool = False
+
+
+def refuse_machine_failures(failures: dict[str, str], kind: str) -> None:
+    """Stop where the machine failed some items; what was finished is kept by whoever made it.
+
+    Args:
+        failures: Reason by the item's name; empty for none.
+        kind: What an item is, in the singular.
+
+    Raises:
+        DataError: Naming the first item, the reason and that the same command tries again.
+    """
+    if failures:
+        name, reason = next(iter(failures.items()))
+        raise DataError(
+            f"the machine failed {len(failures)} {kind}s, such as {name}: {reason} "
+            "(the same command does only what is not finished)"
+        )
 
 
 class Ticker(Protocol):
@@ -182,7 +206,10 @@ def _attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Val
     except GenovoxError as error:
         return Outcome(item, None, str(error))
     except MemoryError:
-        return Outcome(item, None, "not enough memory for it; use fewer --workers or a smaller preprocess.shape")
+        advice = "not enough memory for it; use fewer --workers or a smaller preprocess.shape"
+        return Outcome(item, None, advice, of_machine=True)
+    except OSError as error:
+        return Outcome(item, None, f"{error}; run the same command again", of_machine=True)
     except Exception as error:  # a case of a kind nobody foresaw must not end the run
         log.debug("unforeseen failure", exc_info=True)
         return Outcome(item, None, f"unforeseen failure: {type(error).__name__}: {error}")

@@ -7,6 +7,9 @@ from torch import Generator, Tensor
 
 from genovox.dataset.cases import PreparedCase, load_batch
 
+FORMAT = 1
+"""Raised by one whenever the same seed gives other batches: finished folds are then trained anew."""
+
 
 def iterate_training(
     cases: Sequence[PreparedCase], batch_size: int, generator: Generator
@@ -19,7 +22,7 @@ def iterate_training(
         Volumes (B, C, D, H, W) and labels (B,), both float32.
     """
     order = torch.randperm(len(cases), generator=generator)
-    count = max(1, min(round(len(cases) / batch_size), len(cases) // 2))
+    count = max(1, min(-(-len(cases) // batch_size), len(cases) // 2))
     for indices in order.tensor_split(count):
         yield _read(cases, indices.tolist())
 

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from genovox.core.artifacts import Stage, hash_file, read_json, require_stage, write_json, write_table
+from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json, write_table
 from genovox.core.study import Study
 from genovox.evaluate.evaluation import evaluate_predictions
 
@@ -26,7 +24,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noq
         TableError, LeakageError, SingleClassError: If the predictions break a rule.
     """
     evaluation = evaluate_predictions(
-        pd.read_csv(stage.run / "train" / "predictions.csv", dtype={"fold": str, "patient_id": str, "case_id": str}),
+        read_table(stage.run / "train" / "predictions.csv"),
         label_unit=read_json(stage.run / "cohort" / "flow.json")["label_unit"],
         resamples=study.evaluate.resamples,
         seed=study.seed,

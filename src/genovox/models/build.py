@@ -12,6 +12,9 @@ from genovox.models.blocks import Network
 from genovox.models.light import LightNet
 from genovox.models.resnet import LAYOUTS, ResNet
 
+FORMAT = 1
+"""Raised by one whenever the same seed gives other networks: finished folds are then trained anew."""
+
 NETWORKS: Mapping[str, Callable[[int], Network]] = MappingProxyType(
     {"light": LightNet} | {f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS}
 )

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from genovox.core.artifacts import read_json, read_table, require_stage
 from genovox.core.errors import UsageError
-from genovox.core.study import Study
+from genovox.core.study import PreprocessTable
 from genovox.models.blocks import Network
 from genovox.train.checkpoint import load_network
+from genovox.train.crossval import NETWORKS
 
 RANGES = ("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "intensity_p50", "intensity_p99", "foreground_ml")
 
@@ -17,13 +18,14 @@ class Bundle:
     """A run ready to score.
 
     Attributes:
+        preprocess: How the networks' own cases were preprocessed.
         model: The network's name.
         networks: One a fold and repeat, in evaluation mode.
         ranges: Smallest and largest value of the training cohort by figure.
         phases: Phases the training cases have, the fewest.
     """
 
-    study: Study
+    preprocess: PreprocessTable
     model: str
     networks: list[Network]
     ranges: dict[str, tuple[float, float]]
@@ -40,19 +42,26 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     Raises:
         UsageError: If the run is not trained or does not hold the network.
     """
-    study = Study.load_snapshot(run)
-    require_stage(run, "train")
-    model = model or study.train.models[0]
-    if model not in study.train.models:
-        raise UsageError(f"--model must be one of {', '.join(study.train.models)}, got {model!r}")
-    records = sorted((run / "train" / model).glob("repeat-*/fold-*/fold.json"))
+    if not (run / "study.json").exists():
+        raise UsageError(f"{run} is no run folder (it has no study.json); give a folder in runs/")
+    train, preprocess = require_stage(run, "train"), require_stage(run, "preprocess")
+    if train["parts"]["upstream"]["preprocess"] != preprocess["key"]:
+        raise UsageError(f"{run} was preprocessed anew after its networks were trained; run first: genovox run {run}")
+    models = train["parts"]["config"]["models"]
+    model = model or models[0]
+    if model not in models:
+        raise UsageError(f"--model must be one of {', '.join(models)}, got {model!r}")
+    folders = [run / "train" / name for name in read_json(run / "train" / NETWORKS)]
+    records = {folder: read_json(folder / "fold.json") for folder in folders}
     networks = [
-        load_network(path.parent / "network.safetensors", name=model, channels=read_json(path)["channels"])
-        for path in records
+        load_network(folder / "network.safetensors", name=model, channels=record["channels"])
+        for folder, record in records.items()
+        if record["model"] == model
     ]
     table = read_table(run / "preprocess" / "cases.csv")
     columns = {name: table[name].astype(float) for name in RANGES if name in table.columns}
     spacing = table["source_spacing_mm"].str.split(";", expand=True).astype(float)
     columns |= {f"spacing_{axis}_mm": spacing[index] for index, axis in enumerate("xyz")}
     ranges = {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
-    return Bundle(study, model, networks, ranges, int(table["phases"].astype(int).min()))
+    settings = PreprocessTable.model_validate(preprocess["parts"]["config"])
+    return Bundle(settings, model, networks, ranges, int(table["phases"].astype(int).min()))

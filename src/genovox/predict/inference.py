@@ -62,7 +62,7 @@ def predict_scan(run: Path, images: list[Path], *, model: str = "", device: str 
     if not images:
         raise UsageError("give at least one image")
     bundle = load_bundle(run, model)
-    done = preprocess_images(images, bundle.study.preprocess)
+    done = preprocess_images(images, bundle.preprocess)
     target = choose_device(device)
     batch = torch.from_numpy(done.volume.array)[None].to(target)
     with torch.inference_mode():

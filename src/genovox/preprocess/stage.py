@@ -21,7 +21,7 @@ from genovox.core.artifacts import (
 from genovox.core.case import Case, read_cases
 from genovox.core.errors import DataError
 from genovox.core.study import PreprocessTable, Study
-from genovox.core.tasks import available_cores, run_many, show_progress
+from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 from genovox.preprocess.pipeline import figures_as_row, preprocess_images, save_array, save_mask
 from genovox.preprocess.quality import draw_quality_picture
 
@@ -42,14 +42,23 @@ class _Task:
 def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
     """The preprocess stage of a study whose cohort is built."""
     cohort = require_stage(run, "cohort")
-    return Stage("preprocess", run, FORMAT, study.as_dict()["preprocess"], {"cohort": cohort["key"]}, {}, study.seed)
+    return Stage(
+        "preprocess",
+        run,
+        FORMAT,
+        study.as_dict()["preprocess"],
+        {"cohort": cohort["key"]},
+        {},
+        study.seed,
+        keeps_items=True,
+    )
 
 
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     """Write ``volumes/``, ``masks/``, ``qc/``, ``cases.csv`` and ``exclusions.csv``.
 
     Raises:
-        DataError: If no case could be preprocessed.
+        DataError: If no case could be preprocessed, or the machine failed one.
     """
     cases = read_cases(stage.run / "cohort" / "cases.csv")
     inputs = require_stage(stage.run, "cohort")["parts"]["inputs"]
@@ -90,11 +99,13 @@ def _preprocess_all(study: Study, cases: list[Case], cache: Path, keys: dict[str
         for case in cases
     ]
     failures: dict[str, str] = {}
+    of_machine: dict[str, str] = {}
     with show_progress("preprocessing", len(tasks)) as advance:
         for outcome in run_many(_preprocess_case, tasks, workers=workers, describe=lambda task: task.case_id):
             if outcome.failure:
-                failures[outcome.item.case_id] = outcome.failure
+                (of_machine if outcome.of_machine else failures)[outcome.item.case_id] = outcome.failure
             advance()
+    refuse_machine_failures(of_machine, "case")
     return failures
 
 

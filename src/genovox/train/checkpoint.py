@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import DataError
@@ -15,7 +15,7 @@ def save_network(path: Path, network: Network, *, name: str, channels: int) -> N
     """Write a network's weights with its name and channels."""
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with atomic_path(path) as partial:
-        save_file(state, partial, metadata={"network": name, "channels": str(channels)})
+        partial.write_bytes(save(state, metadata={"network": name, "channels": str(channels)}))
 
 
 def load_network(path: Path, *, name: str, channels: int) -> Network:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from genovox.augment.pipeline import FORMAT as AUGMENT_FORMAT
 from genovox.cohort.splits import FIXED, FoldPlan, read_folds
 from genovox.core.artifacts import (
     Stage,
@@ -23,6 +24,8 @@ from genovox.core.seeds import derive_seed
 from genovox.core.study import Study, TrainTable
 from genovox.core.tasks import run_many, show_progress
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
+from genovox.dataset.loader import FORMAT as LOADER_FORMAT
+from genovox.models.build import FORMAT as NETWORK_FORMAT
 from genovox.train.checkpoint import save_network
 from genovox.train.loop import history_rows, score_cases, train_network
 from genovox.train.resolution import Resolution, resolve
@@ -30,6 +33,8 @@ from genovox.train.resolution import Resolution, resolve
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+NETWORKS = "networks.json"
+"""Folders of the networks behind ``predictions.csv``; what else lies in the stage's folder is of an earlier plan."""
 PREDICTION_COLUMNS = [
     "case_id",
     "patient_id",
@@ -86,11 +91,11 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:
         UsageError: If the device is not there.
     """
     upstream = {name: require_stage(run, name)["key"] for name in ("cohort", "preprocess")}
-    folds = read_folds(run)
-    resolution = resolve(run / "train", device, len(folds.folds) * len(study.train.models))
+    read_folds(run)
+    resolution = resolve(run / "train", device)
     content = study.as_dict()
     config = content["train"] | {"augment": content["augment"], "resolved": asdict(resolution)}
-    return Stage("train", run, FORMAT, config, upstream, {}, study.seed)
+    return Stage("train", run, FORMAT, config, upstream, {}, study.seed, keeps_items=True)
 
 
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
@@ -105,6 +110,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         DataError: If a fold failed; finished folds are kept.
     """
     resolution = Resolution(**stage.config["resolved"])
+    write_json(stage.folder / "resolved.json", asdict(resolution))
     tasks = plan_tasks(study, stage.run, resolution)
     open_tasks = [task for task in tasks if not task.is_finished()]
     if len(open_tasks) < len(tasks):
@@ -127,6 +133,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
             "(the same command trains only what is not finished)"
         )
     write_table(stage.folder / "predictions.csv", gather_predictions(tasks))
+    networks = [str(task.folder.relative_to(stage.folder)) for task in tasks]
+    write_json(stage.folder / NETWORKS, networks)
 
 
 def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask]:
@@ -138,6 +146,8 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
     folds = read_folds(run)
     prepared = read_prepared_cases(run)
     fixed = _present(folds.fixed_test, prepared)
+    if folds.fixed_test:
+        _refuse_one_class(fixed, "fixed test part")
     tasks = []
     for model in study.train.models:
         for repeat, fold in folds.folds:
@@ -145,7 +155,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
             seed = derive_seed(study.seed, "train", model, repeat, fold)
             settings = study.train.model_dump(exclude={"models"})
             content = [
-                FORMAT,
+                [FORMAT, NETWORK_FORMAT, AUGMENT_FORMAT, LOADER_FORMAT],
                 model,
                 seed,
                 settings,
@@ -242,13 +252,16 @@ def _select_parts(
 ) -> dict[str, tuple[PreparedCase, ...]]:
     parts = {part: _present(folds.select_cases(repeat, fold, part), prepared) for part in ("train", "val", "test")}
     for part, cases in parts.items():
-        if len({case.label for case in cases}) < 2:
-            raise SingleClassError(
-                f"every part must hold carriers and non-carriers, the {part} part of repeat {repeat} fold {fold} "
-                "lost one class to failures in preprocessing; see preprocess/exclusions.csv, repair or remove those "
-                "cases from the manifest"
-            )
+        _refuse_one_class(cases, f"{part} part of repeat {repeat} fold {fold}")
     return parts
+
+
+def _refuse_one_class(cases: tuple[PreparedCase, ...], place: str) -> None:
+    if len({case.label for case in cases}) < 2:
+        raise SingleClassError(
+            f"every part must hold carriers and non-carriers, the {place} lost one class to failures in "
+            "preprocessing; see preprocess/exclusions.csv, repair or remove those cases from the manifest"
+        )
 
 
 def _present(case_ids: list[str], prepared: dict[str, PreparedCase]) -> tuple[PreparedCase, ...]:

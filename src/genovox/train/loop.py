@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -120,6 +121,10 @@ def open_fabric(resolution: Resolution) -> Fabric:
     """Fabric on the resolved device, with threads and determinism set for this process."""
     torch.set_num_threads(resolution.threads)
     on_gpu = resolution.device == "cuda"
+    if on_gpu:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
     # Some 3D backward kernels have no deterministic form on a GPU: torch then warns instead of refusing.
     torch.use_deterministic_algorithms(True, warn_only=on_gpu)
     return Fabric(accelerator=resolution.device, devices=1, precision=resolution.precision)
@@ -127,10 +132,7 @@ def open_fabric(resolution: Resolution) -> Fabric:
 
 @torch.inference_mode()
 def score_cases(network: nn.Module, cases: Sequence[PreparedCase], device: str, batch_size: int) -> list[float]:
-    """Raw score (probability of label 1) of each case, in order.
-
-    One batch size for all, so that a score does not depend on what else is scored.
-    """
+    """Raw score (probability of label 1) of each case, in order; company in a batch changes it by rounding at most."""
     network = network.to(device).eval()
     scores: list[float] = []
     for volumes, _ in iterate_in_order(cases, batch_size):

@@ -1,16 +1,20 @@
 """What the machine decides, fixed before the first epoch: device, precision and threads a fold."""
 
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from genovox.core.artifacts import read_json, write_json
+from genovox.core.artifacts import recall
 from genovox.core.errors import UsageError
 from genovox.core.tasks import available_cores
 
 DEVICES = ("auto", "cpu", "cuda")
+RECORDED = "recorded"
+FOLDS_AT_ONCE = 5
+"""Folds that share a machine's cores: fixed, so that a study's size never changes the threads of a fold."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +43,39 @@ class Resolution:
         return 1 if self.device == "cuda" else max(1, available_cores() // self.threads)
 
 
-def resolve(folder: Path, device: str, folds: int) -> Resolution:
-    """Read ``resolved.json`` if it still holds on this machine, else decide and write it.
+def resolve(folder: Path, device: str) -> Resolution:
+    """What ``resolved.json`` says if it still holds on this machine, else what this machine decides; writes nothing.
 
     Args:
         folder: ``RUN/train``.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        folds: Networks to train in all; they share the cores.
+        device: ``auto``, ``cpu`` or ``cuda``; ``recorded`` takes the record as it is, wherever it was made.
 
     Raises:
         UsageError: If the device is unknown or not there.
     """
-    chosen = choose_device(device)
-    path = folder / "resolved.json"
-    if path.exists():
-        known = Resolution(**read_json(path))
-        if known.device == chosen and known.torch == torch.__version__:
+    known = _read_record(folder / "resolved.json")
+    if known is not None and device == RECORDED:
+        return known
+    chosen = choose_device("auto" if device == RECORDED else device)
+    if known is not None and known.torch == torch.__version__:
+        fits = known.device == chosen or (device == "auto" and known.device == "cpu")
+        if fits:
             return known
-    cores = available_cores()
-    resolution = Resolution(
+    return Resolution(
         device=chosen,
         precision="32-true",
-        threads=max(1, cores // min(cores, folds)),
+        threads=max(1, (os.cpu_count() or 1) // FOLDS_AT_ONCE),
         memory_format="contiguous",
         compile=False,
         torch=torch.__version__,
     )
-    write_json(path, asdict(resolution))
-    return resolution
+
+
+def _read_record(path: Path) -> Resolution | None:
+    try:
+        return Resolution(**recall(path))
+    except TypeError:
+        return None
 
 
 def choose_device(device: str) -> str:
