@@ -15,12 +15,17 @@ from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
-from genovox.evaluate.schema import Metric
+from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
 
 SCANNER_COLUMNS = ("site", "scan_vendor", "scan_manufacturer", "scan_model", "scan_field_strength")
 ADD_SCANNER = "Add vendor, model, field_strength and site to the manifest."
+MATCH = (
+    "Match carriers and non-carriers by scanner and protocol, or test within one scanner; "
+    "find out why the metadata differ."
+)
 STRATA = 5
+_NUMERIC_LEVELS = 5
 NO_OVERLAP = 0.995
 _RARE = 3
 
@@ -30,16 +35,18 @@ class MetadataFinding:
     """How far scan metadata tell the label, and what the image's score adds.
 
     Attributes:
-        columns: Metadata that vary and were used.
+        columns: Metadata that vary and were used; empty where all are the same for every case.
         auc: Mean within-fold AUC of metadata alone, or None where nothing varies.
         within: AUC of the image's score among cases of like metadata, or None.
-        scanner_known: Whether vendor, model, field strength or site were there to be looked at.
+        scanner_known: Whether vendor, model, field strength or site were given for every case.
+        useful_auc: What would be useful, from ``[audit]``: metadata that may reach it are not ruled out.
     """
 
     columns: tuple[str, ...]
     auc: Metric | None
     within: Metric | None
     scanner_known: bool
+    useful_auc: float = 0.6
 
     @property
     def tells_label(self) -> bool:
@@ -50,6 +57,13 @@ class MetadataFinding:
     def score_adds(self) -> bool:
         """Whether the image's score tells the label among cases of like metadata."""
         return self.within is not None and self.within.low is not None and self.within.low > 0.5
+
+    @property
+    def rules_out(self) -> bool:
+        """Whether scanner metadata are known and tell less of the label than would be useful."""
+        if not self.scanner_known:
+            return False
+        return self.auc is None or (self.auc.high is not None and self.auc.high < self.useful_auc)
 
     @property
     def separates(self) -> bool:
@@ -73,7 +87,7 @@ def score_metadata(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str,
         seed: Seed of the solver.
 
     Returns:
-        One row a tested case and repeat: ``case_id, repeat, fold, label, cluster, score``.
+        One row a tested case and repeat: ``case_id, patient_id, repeat, fold, label, cluster, score``.
     """
     table = cases.set_index("case_id")
     table["cluster"] = cluster_patients(table["patient_id"], table["family_id"])
@@ -84,36 +98,46 @@ def score_metadata(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str,
         test = table.loc[present.loc[present["part"] == "test", "case_id"]]
         model = _metadata_model(table, columns, seed).fit(train[list(columns)], train["label"])
         score = model.predict_proba(test[list(columns)])[:, 1]
-        rows = test[["label", "cluster"]].reset_index().assign(score=score)
+        rows = test[["patient_id", "label", "cluster"]].reset_index().assign(score=score)
         rows["repeat"], rows["fold"] = plan["repeat"].iloc[0], plan["fold"].iloc[0]
         scored.append(rows)
     return pd.concat(scored, ignore_index=True)
 
 
 def weigh_metadata(
-    cases: pd.DataFrame, folds: pd.DataFrame, image_scores: pd.DataFrame, *, resamples: int, seed: int
+    cases: pd.DataFrame,
+    folds: pd.DataFrame,
+    units: pd.DataFrame,
+    *,
+    label_unit: LabelUnit,
+    useful_auc: float,
+    resamples: int,
+    seed: int,
 ) -> MetadataFinding:
     """Find how far metadata tell the label and what the image's score adds to them.
 
     Args:
         cases: ``cases.csv`` of the labelled cases, label as integer.
         folds: The study's fold plan.
-        image_scores: Test rows of the primary model: ``case_id, repeat, fold, score``.
+        units: Test rows of the primary model as they are scored: ``unit, repeat, fold, score``.
+        label_unit: Whether a unit is a patient (mean of its cases) or a case.
+        useful_auc: What would be useful, from ``[audit]``.
         resamples: Bootstrap resamples.
         seed: Seed of the resamples.
     """
     columns = metadata_columns(cases)
-    known = any(name in cases.columns and (cases[name] != "").any() for name in SCANNER_COLUMNS)
+    known = any(name in cases.columns and (cases[name] != "").all() for name in SCANNER_COLUMNS)
     if not columns:
-        return MetadataFinding((), None, None, known)
-    metadata = score_metadata(cases, folds, columns, seed)
+        return MetadataFinding((), None, None, known, useful_auc)
+    unit = f"{label_unit}_id"
+    metadata = _gather(score_metadata(cases, folds, columns, seed), unit)
     auc = estimate_within_fold_auc(metadata, resamples=resamples, seed=seed)
     both = metadata.merge(
-        image_scores[["case_id", "repeat", "fold", "score"]].astype({"repeat": int}),
-        on=["case_id", "repeat", "fold"],
+        units[["unit", "repeat", "fold", "score"]].astype({"repeat": int}),
+        on=["unit", "repeat", "fold"],
         suffixes=("_metadata", ""),
     )
-    return MetadataFinding(columns, auc, stratified_auc(both, resamples=resamples, seed=seed), known)
+    return MetadataFinding(columns, auc, stratified_auc(both, resamples=resamples, seed=seed), known, useful_auc)
 
 
 def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
@@ -156,10 +180,17 @@ def check_metadata(finding: MetadataFinding) -> Check:
             return Check("metadata-label", question, "pass", f"no: {seen}, and so is the scanner", threshold)
         finding_text = f"{seen}; vendor, model, field strength and site are not in the manifest and were not looked at"
         return Check("metadata-label", question, "not-assessed", finding_text, threshold, advice=ADD_SCANNER)
+    if finding.separates:
+        text = f"the classes do not overlap in metadata: they score AUC {_figure(finding.auc)}"
+        figures = (finding.auc.estimate, finding.auc.low, finding.auc.high)
+        return Check("metadata-label", question, "fail", text, threshold, *figures, advice=MATCH)
     names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in finding.columns)
     auc = finding.auc
     text = f"metadata alone ({names}) score AUC {_figure(auc)}"
     bounds = (auc.estimate, auc.low, auc.high)
+    if auc.low is None:
+        text += "; too few patients to judge"
+        return Check("metadata-label", question, "not-assessed", text, threshold, *bounds, advice=MATCH)
     if not finding.tells_label:
         if auc.high is not None and auc.high < 0.5:
             text += "; below 0.5 they mislead in patients they were not fitted on, which tells no label"
@@ -167,41 +198,49 @@ def check_metadata(finding: MetadataFinding) -> Check:
             return Check("metadata-label", question, "pass", text, threshold, *bounds)
         text += "; vendor, model, field strength and site were not there to look at"
         return Check("metadata-label", question, "pass", text, threshold, *bounds, advice=ADD_SCANNER)
-    advice = (
-        "Match carriers and non-carriers by scanner and protocol, or test within one scanner; "
-        "find out why the metadata differ."
-    )
-    if finding.separates or not finding.score_adds:
-        why = (
-            "the classes do not overlap in metadata" if finding.separates else "the image's score adds nothing to them"
-        )
+    if not finding.score_adds:
         within = f"; among cases of like metadata the image scores {_figure(finding.within)}" if finding.within else ""
-        return Check("metadata-label", question, "fail", f"{text}; {why}{within}", threshold, *bounds, advice=advice)
+        return Check(
+            "metadata-label",
+            question,
+            "fail",
+            f"{text}; the image's score adds nothing to them{within}",
+            threshold,
+            *bounds,
+            advice=MATCH,
+        )
     text += f"; among cases of like metadata the image still scores {_figure(finding.within)}"
-    return Check("metadata-label", question, "warn", text, threshold, *bounds, advice=advice)
+    return Check("metadata-label", question, "warn", text, threshold, *bounds, advice=MATCH)
 
 
 def check_exclusions(labels_in: list[int], labels_out: list[int], accepted: str) -> Check:
     """Judge whether carriers were left out more or less often than non-carriers.
 
     Args:
-        labels_in: Labels of the cases kept.
-        labels_out: Known labels of the cases left out.
+        labels_in: Labels of the patients of whom nothing was left out.
+        labels_out: Labels of the patients who lost a case.
         accepted: The user's reason to go on all the same, or empty.
     """
     question = "Were carriers and non-carriers left out alike?"
     threshold = f"warns at Fisher p < 0.05, fails at p < {EXCLUSION_P:g}: a one-sided loss changes who is compared"
     if not labels_out:
-        return Check("exclusions", question, "pass", "no case with a known label was left out", threshold)
+        return Check("exclusions", question, "pass", "no patient with a known label lost a case", threshold)
     test = compare_exclusions(labels_in, labels_out)
     out, kept = test.excluded, test.included
     text = (
-        f"{out[0]} of {out[0] + kept[0]} carriers and {out[1]} of {out[1] + kept[1]} non-carriers were left out "
+        f"{out[0]} of {out[0] + kept[0]} carriers and {out[1]} of {out[1] + kept[1]} non-carriers lost a case "
         f"(Fisher p = {test.p:.2g})" + (f"; accepted by the user: {accepted}" if accepted else "")
     )
     status = "fail" if test.p < EXCLUSION_P else "warn" if test.p < 0.05 else "pass"
     advice = "" if status == "pass" else "Repair the images that exclusions.csv lists, or explain the difference."
     return Check("exclusions", question, status, text, threshold, figure=test.p, advice=advice)  # type: ignore[arg-type]
+
+
+def _gather(scored: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """Scores by unit: a patient's is the mean of its cases, as for the images."""
+    groups = scored.groupby(["repeat", "fold", unit], sort=True)
+    table = groups.agg(label=("label", "first"), cluster=("cluster", "first"), score=("score", "mean")).reset_index()
+    return table.rename(columns={unit: "unit"})
 
 
 def _metadata_model(table: pd.DataFrame, columns: tuple[str, ...], seed: int) -> Pipeline:
@@ -216,7 +255,7 @@ def _metadata_model(table: pd.DataFrame, columns: tuple[str, ...], seed: int) ->
 
 def _is_numeric(column: pd.Series) -> bool:
     numbers = pd.to_numeric(column, errors="coerce")
-    return bool(numbers.notna().all()) and column.nunique() > STRATA
+    return bool(numbers.notna().all()) and column.nunique() > _NUMERIC_LEVELS
 
 
 def _strata(table: pd.DataFrame) -> list[np.ndarray]:

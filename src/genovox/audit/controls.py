@@ -49,14 +49,18 @@ def permute_labels(test: pd.DataFrame, *, permutations: int, seed: int) -> tuple
 
 
 def check_permutation(p: float, null_high: float, observed: float) -> Check:
-    """Judge the permutation of labels."""
+    """Judge the permutation of labels; ``observed`` is NaN where the headline is not defined."""
+    question = "Could chance have scored as well?"
+    threshold = f"p < {PERMUTATION_P:g}, one-sided, so that chance is called signal in at most 1 of 40 studies"
+    if np.isnan(observed):
+        return Check("label-permutation", question, "not-assessed", "the headline is not defined", threshold)
     passed = p < PERMUTATION_P
     return Check(
         "label-permutation",
-        "Could chance have scored as well?",
+        question,
         "pass" if passed else "warn",
         f"with labels dealt at random, 97.5% of AUCs stay under {null_high:.2f}; observed {observed:.2f}, p = {p:.2g}",
-        f"p < {PERMUTATION_P:g}, one-sided, so that chance is called signal in at most 1 of 40 studies",
+        threshold,
         figure=p,
         advice="" if passed else "Do not report this score as a finding; widen the cohort.",
     )

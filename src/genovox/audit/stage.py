@@ -10,7 +10,7 @@ from genovox.audit.confounding import check_exclusions, check_metadata, weigh_me
 from genovox.audit.controls import check_permutation, permute_labels
 from genovox.audit.leakage import check_duplicates, check_folds
 from genovox.audit.verdict import reach_verdict
-from genovox.cohort.gates import DUPLICATE_VOLUMES, EXCLUSIONS, read_acceptances
+from genovox.cohort.gates import DUPLICATE_VOLUMES, EXCLUSIONS, read_acceptances, split_labels
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json
 from genovox.core.seeds import derive_seed
@@ -52,16 +52,22 @@ def audit_run(study: Study, run: Path) -> dict[str, Any]:
     rotating = table[(table["part"] == "test") & (table["fold"] != FIXED)]
     units = gather_units(rotating, label_unit=metrics["label_unit"])
     seed = derive_seed(study.seed, "audit")
-    finding = weigh_metadata(cases, folds, rotating, resamples=study.evaluate.resamples, seed=seed)
+    finding = weigh_metadata(
+        cases,
+        folds,
+        units,
+        label_unit=metrics["label_unit"],
+        useful_auc=study.audit.minimum_auc,
+        resamples=study.evaluate.resamples,
+        seed=seed,
+    )
     p, null_high = permute_labels(units, permutations=study.audit.permutations, seed=seed)
-    labels_out = _labels_left_out(run)
-    left = {exclusion for exclusion, _ in labels_out}
-    labels_in = cases.loc[~cases["case_id"].isin(left), "label"].tolist()
+    labels_in, labels_out = split_labels(cases, _read_exclusions(run))
     checks = [
         check_folds(folds, predictions),
         check_duplicates(cases, accepted.get(DUPLICATE_VOLUMES, "")),
         check_metadata(finding),
-        check_exclusions(labels_in, [label for _, label in labels_out], accepted.get(EXCLUSIONS, "")),
+        check_exclusions(labels_in, labels_out, accepted.get(EXCLUSIONS, "")),
         check_permutation(p, null_high, auc.estimate if auc.estimate is not None else float("nan")),
     ]
     verdict = reach_verdict(checks, finding, auc, p, study.audit.minimum_auc)
@@ -91,9 +97,6 @@ def describe_headline(model: str, auc: Metric, block: dict[str, Any], label_unit
     return f"{model}: AUC {auc.estimate:.2f} {interval}, mean within fold; {who}"
 
 
-def _labels_left_out(run: Path) -> list[tuple[str, int]]:
-    """Cases with a known label that were left out, in the cohort or later."""
-    tables = [read_table(run / stage / "exclusions.csv") for stage in ("cohort", "preprocess")]
-    table = pd.concat(tables)
-    known = table[table["label"] != ""]
-    return [(str(row["case_id"]), int(row["label"])) for row in known.to_dict("records")]
+def _read_exclusions(run: Path) -> pd.DataFrame:
+    """Everything left out, in the cohort or later."""
+    return pd.concat([read_table(run / stage / "exclusions.csv") for stage in ("cohort", "preprocess")])

@@ -48,12 +48,12 @@ def reach_verdict(
         minimum_auc: What would be useful, from ``[audit]``.
     """
     confounding: Literal["none", "partial", "unknown"] = (
-        "partial" if metadata.tells_label else "none" if metadata.scanner_known else "unknown"
+        "partial" if metadata.tells_label or metadata.separates else "none" if metadata.rules_out else "unknown"
     )
     leaks = [check for check in checks if check.name in LEAKAGE_CHECKS and check.status == "fail"]
     if leaks:
         word: Word = "leaking"
-    elif metadata.tells_label and (metadata.separates or not metadata.score_adds):
+    elif metadata.separates or (metadata.tells_label and not metadata.score_adds):
         word = "confounded"
     elif auc.low is not None and auc.low > 0.5 and permutation_p < PERMUTATION_P:
         word = "signal"
@@ -64,7 +64,13 @@ def reach_verdict(
     paragraph = _PARAGRAPHS[word].format(
         auc=_describe(auc), minimum=minimum_auc, leak=leaks[0].finding if leaks else ""
     )
-    return Verdict(word, confounding, "unknown", paragraph + _caveat(word, confounding), _next_steps(word, checks))
+    return Verdict(
+        word,
+        confounding,
+        "unknown",
+        paragraph + _caveat(word, confounding, auc, minimum_auc),
+        _next_steps(word, checks),
+    )
 
 
 _PARAGRAPHS = {
@@ -117,14 +123,19 @@ def _next_steps(word: Word, checks: list[Check]) -> tuple[str, ...]:
     return own
 
 
-def _caveat(word: Word, confounding: str) -> str:
+def _caveat(word: Word, confounding: str, auc: Metric, minimum_auc: float) -> str:
     if word != "signal":
         return ""
-    if confounding == "partial":
-        return " Scan metadata tell a part of the label too, so a part of the score may be the scanner."
-    if confounding == "unknown":
-        return " Vendor, model and site were not given, so the scanner as its source has not been ruled out."
-    return " Age, subtype and indication were not given, so they may explain it as well as biology does."
+    weak = f" It stays below the {minimum_auc:.2f} that was fixed as useful before the study."
+    useless = weak if auc.high is not None and auc.high < minimum_auc else ""
+    return (
+        useless
+        + {
+            "partial": " Scan metadata tell a part of the label too, so a part of the score may be the scanner.",
+            "unknown": " What is known of the scanners does not rule them out as its source.",
+            "none": " Age, subtype and indication were not given, so they may explain it as well as biology does.",
+        }[confounding]
+    )
 
 
 def _describe(auc: Metric) -> str:

@@ -90,6 +90,8 @@ def init(
     )
     if found.skipped:
         typer.echo(f"left out {len(found.skipped)} files that look like masks, such as {found.skipped[0]}")
+    if found.incomplete:
+        typer.echo(f"left out {len(found.incomplete)} cases whose phases have a gap, such as {found.incomplete[0]}")
     if found.guessed_patients:
         typer.echo(
             f"check manifest.csv: the patient of {len(found.guessed_patients)} cases is a guess from the file name "

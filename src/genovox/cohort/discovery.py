@@ -29,6 +29,7 @@ class Discovery:
     Attributes:
         manifest: Rows ``case_id, patient_id, image, laterality``.
         skipped: Files that look like masks.
+        incomplete: Cases left out since their phases have a gap, such as a post1 without a pre.
         guessed_patients: Cases whose patient is only guessed from the file's name.
         phases: Fewest phases of any case.
         spacing_mm: Median spacing along right, anterior, superior, as the scans' axes lie after orientation.
@@ -37,6 +38,7 @@ class Discovery:
 
     manifest: pd.DataFrame
     skipped: list[str]
+    incomplete: list[str]
     guessed_patients: list[str]
     phases: int
     spacing_mm: tuple[float, float, float]
@@ -62,7 +64,7 @@ def discover_images(folder: Path, labels: Path | None, root: Path) -> Discovery:
         raise DataError(f"no such folder: {folder}; give the folder that holds the NIfTI or NRRD files")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and is_image_path(path))
     if not files:
-        raise DataError(f"no NIfTI or NRRD file (.nii, .nii.gz, .nrrd, .nhdr) under {folder}; convert the scans first")
+        raise DataError(f"no NIfTI or NRRD file (.nii, .nii.gz, .nrrd) under {folder}; convert the scans first")
     patients = _patient_of_case(labels)
     groups: dict[str, dict[int, Path]] = defaultdict(dict)
     skipped = []
@@ -82,6 +84,14 @@ def discover_images(folder: Path, labels: Path | None, root: Path) -> Discovery:
             )
         group[phase] = path
     rows, guessed = [], []
+    incomplete = [name for name, phases in groups.items() if sorted(phases) != list(range(len(phases)))]
+    for name in incomplete:
+        del groups[name]
+    if not groups:
+        raise DataError(
+            f"phases must run pre, post1, post2, … without a gap, none of {len(incomplete)} cases under {folder} has "
+            f"all of its own, such as {incomplete[0]}; add the missing files or write the manifest by hand"
+        )
     for name, phases in groups.items():
         case_id = _UNSAFE.sub("-", name.strip("/").replace("/", "-")).strip("-_.") or _UNSAFE.sub("-", folder.name)
         patient_id, is_guess = _find_patient(name, case_id, folder.name, patients)
@@ -94,7 +104,7 @@ def discover_images(folder: Path, labels: Path | None, root: Path) -> Discovery:
     manifest = pd.DataFrame(rows).sort_values("case_id", ignore_index=True)
     spacing_mm, shape = _measure([next(iter(phases.values())) for phases in groups.values()])
     fewest = min(len(phases) for phases in groups.values())
-    return Discovery(manifest, skipped, guessed, fewest, spacing_mm, shape)
+    return Discovery(manifest, skipped, incomplete, guessed, fewest, spacing_mm, shape)
 
 
 def propose_grid(discovery: Discovery) -> tuple[tuple[float, float, float], tuple[int, int, int]]:

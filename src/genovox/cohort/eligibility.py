@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from genovox.cohort.gates import compare_exclusions, pass_gates, read_acceptances
+from genovox.cohort.gates import compare_exclusions, pass_gates, read_acceptances, split_labels
 from genovox.cohort.inspection import Inspection, inspect_case
 from genovox.cohort.labels import LabelEvidence, LabelTable, read_labels
 from genovox.cohort.ledger import RULES, Exclusion, exclusions_table
@@ -82,10 +82,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         )
     table = cases_table([case for case, _ in included])
     table["fingerprint"] = [inspection.fingerprint for _, inspection in included]
-    tested = compare_exclusions(
-        [int(case.label) for case, _ in included if case.label is not None],
-        [exclusion.label for exclusion in exclusions if exclusion.label is not None],
-    )
+    tested = compare_exclusions(*split_labels(table, exclusions_table(exclusions)))
     pass_gates(table, tested, read_acceptances(stage.run))
     write_table(stage.folder / "cases.csv", table)
     flow = describe_flow(cases, included, exclusions, labels.unit)

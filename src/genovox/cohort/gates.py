@@ -24,8 +24,8 @@ class ExclusionTest:
     """Exclusion against the label, over the labelled cases.
 
     Attributes:
-        excluded: Carriers and non-carriers left out.
-        included: Carriers and non-carriers kept.
+        excluded: Carriers and non-carriers who lost a case.
+        included: Carriers and non-carriers of whom nothing was left out.
         p: Two-sided p of Fisher's exact test.
     """
 
@@ -59,6 +59,22 @@ def compare_exclusions(labels_in: list[int], labels_out: list[int]) -> Exclusion
     return ExclusionTest(excluded, included, p)
 
 
+def split_labels(cases: pd.DataFrame, exclusions: pd.DataFrame) -> tuple[list[int], list[int]]:
+    """Labels of patients of whom nothing was left out, and of those who lost a case.
+
+    A patient counts once a class, so that twenty bad scans of one patient are one loss.
+
+    Args:
+        cases: The cases kept: ``case_id, patient_id, label``.
+        exclusions: The cases left out, the same columns; an empty label is not known and not counted.
+    """
+    left_out = exclusions[exclusions["label"].astype(str) != ""]
+    lost = set(zip(left_out["patient_id"], left_out["label"].astype(int), strict=True))
+    rest = cases[~cases["case_id"].isin(left_out["case_id"])]
+    kept = set(zip(rest["patient_id"], rest["label"].astype(int), strict=True)) - lost
+    return sorted(label for _, label in kept), sorted(label for _, label in lost)
+
+
 def pass_gates(cases: pd.DataFrame, exclusions: ExclusionTest, accepted: dict[str, str]) -> None:
     """Refuse to go on where a gate is closed and nobody accepted it.
 
@@ -80,7 +96,7 @@ def pass_gates(cases: pd.DataFrame, exclusions: ExclusionTest, accepted: dict[st
         _close(
             EXCLUSIONS,
             f"exclusion must not depend on the label, {out[0]} of {out[0] + kept[0]} carriers and {out[1]} of "
-            f"{out[1] + kept[1]} non-carriers were left out (Fisher p = {exclusions.p:.2g}); "
+            f"{out[1] + kept[1]} non-carriers lost a case (Fisher p = {exclusions.p:.2g}); "
             "repair what exclusions.csv lists",
             accepted,
         )

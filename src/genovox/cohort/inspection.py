@@ -9,7 +9,7 @@ import numpy as np
 from genovox.core.errors import ImageError
 from genovox.core.volume import Volume, read_stored_type, read_volume, reorient_to_ras
 
-SAME_GRID_MM = 1e-2
+SAME_GRID_MM = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,19 @@ def read_phases(paths: list[Path]) -> Volume:
                 f"phases must share one grid, phase {number} ({path.name}) is {_matrix(volume)} and phase 1 is "
                 f"{_matrix(first)}; resample them onto one grid"
             )
-        if not np.allclose(volume.affine, first.affine, atol=SAME_GRID_MM):
+        if _corner_distance_mm(volume, first) > SAME_GRID_MM:
             raise ImageError(
                 f"phases must share one grid, phase {number} ({path.name}) lies elsewhere than phase 1; "
                 "resample them onto one grid"
             )
     return Volume(np.concatenate([volume.array for volume in volumes]), first.affine)
+
+
+def _corner_distance_mm(one: Volume, other: Volume) -> float:
+    """Largest distance between the same corner voxel of two volumes of one shape."""
+    z, y, x = one.array.shape[1:]
+    corners = np.array([[i, j, k, 1] for i in (0, x - 1) for j in (0, y - 1) for k in (0, z - 1)]).T
+    return float(np.linalg.norm(((one.affine - other.affine) @ corners)[:3], axis=0).max())
 
 
 def inspect_images(paths: list[Path]) -> Inspection:

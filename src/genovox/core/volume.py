@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-NRRD_SUFFIXES = (".nrrd", ".nhdr")
+NRRD_SUFFIXES = (".nrrd",)
 _NIFTI_HEADER_BYTES = 540
 _NIFTI_ERRORS = (
     ImageFileError,

@@ -1,5 +1,6 @@
 """Grad-CAM in 3D: which places made a network say what it said."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genovox.models.blocks import Network
+from genovox.preprocess.geometry import interpolation_weights
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,27 @@ def compute_gradcam(network: Network, volume: Tensor, *, for_positive: bool) -> 
     logit = network.classify(features)[0]
     (gradient,) = torch.autograd.grad(logit if for_positive else -logit, features)
     weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
-    coarse = torch.relu((weights * features).sum(dim=1, keepdim=True)).detach()
-    fine = torch.nn.functional.interpolate(coarse, size=volume.shape[1:], mode="trilinear", align_corners=False)
+    coarse = torch.relu((weights * features).sum(dim=1)).detach()[0].cpu().numpy()
+    fine = spread_cells(coarse, volume.shape[1:], network.stride)
     peak = float(fine.max())
-    scaled = fine / peak if peak > 0 else torch.zeros_like(fine)
-    return ClassActivation(scaled[0, 0].cpu().numpy(), float(logit.detach()))
+    return ClassActivation(fine / peak if peak > 0 else np.zeros_like(fine), float(logit.detach()))
+
+
+def spread_cells(coarse: np.ndarray, shape: Sequence[int], stride: int) -> np.ndarray:
+    """Interpolate the cells of the last maps back to the voxels they are centred on.
+
+    Resizing by the ratio of the sizes would take a cell for a block of voxels and shift the map by half a cell.
+
+    Args:
+        coarse: Shape (d, h, w).
+        shape: Shape (z, y, x) of the input.
+        stride: Voxels from cell to cell; cell j lies on voxel ``j * stride``.
+
+    Returns:
+        Shape (z, y, x), linear between cells, constant beyond the last one.
+    """
+    fine = coarse
+    for axis, size in enumerate(shape):
+        weights = interpolation_weights(coarse.shape[axis], size, 0.0, 1 / stride, nearest=False)
+        fine = np.moveaxis(np.tensordot(weights, fine, axes=(1, axis)), 0, axis)
+    return fine

@@ -18,9 +18,12 @@ class Network(nn.Module, ABC):
     Attributes:
         channels: Input channels.
         minimum_side: Smallest side in voxels that still gives the last maps something to see.
+        stride: Input voxels from one cell of the last maps to the next; cell j is centred on voxel ``j * stride``, as
+            padded, strided convolutions of odd size put it.
     """
 
     minimum_side: ClassVar[int]
+    stride: ClassVar[int]
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -52,6 +52,7 @@ class LightNet(Network):
     """
 
     minimum_side: ClassVar[int] = 16
+    stride: ClassVar[int] = 8
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)

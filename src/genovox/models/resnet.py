@@ -43,6 +43,7 @@ class ResNet(Network):
     """
 
     minimum_side: ClassVar[int] = 32
+    stride: ClassVar[int] = 32
 
     def __init__(self, channels: int, *, depth: int) -> None:
         super().__init__(channels)

@@ -64,17 +64,18 @@ def find_body(volume: Volume) -> Mask:
     parts = sitk.RelabelComponent(sitk.ConnectedComponent(closed), sortByObjectSize=True)
     largest = sitk.GetArrayFromImage(parts == 1)
     filled = np.stack([_fill_slice(axial) for axial in largest])
-    return _enlarge(filled, volume.array.shape[1:])
+    return _enlarge(filled, volume, coarse)
 
 
 def _fill_slice(axial: np.ndarray) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(axial)))
 
 
-def _enlarge(coarse: np.ndarray, shape: tuple[int, ...]) -> Mask:
-    """Back to the fine grid: each fine voxel takes the coarse voxel it lies in."""
+def _enlarge(mask: np.ndarray, fine: Volume, coarse: Volume) -> Mask:
+    """Back to the fine grid: each fine voxel takes the coarse voxel nearest to it."""
+    to_coarse = np.linalg.inv(coarse.affine) @ fine.affine
     indices = []
-    for size, small in zip(shape, coarse.shape, strict=True):
-        positions = (np.arange(size) + 0.5) * small / size
-        indices.append(np.minimum(positions.astype(int), small - 1))
-    return np.asarray(coarse[np.ix_(*indices)] > 0)
+    for axis in (2, 1, 0):
+        positions = to_coarse[axis, axis] * np.arange(fine.array.shape[3 - axis]) + to_coarse[axis, 3]
+        indices.append(np.clip(np.rint(positions).astype(int), 0, mask.shape[2 - axis] - 1))
+    return np.asarray(mask[np.ix_(*indices)] > 0)

@@ -98,7 +98,9 @@ def _preprocess(source: Volume, table: PreprocessTable) -> Preprocessed:
     intensity = fit_intensity(resampled.array, mask, "none" if two_valued else table.normalise)
     channels = make_channels(resampled.array, table.channels)
     channels[:, ~mask] = 0
-    nothing = intensity.apply(np.zeros((len(channels), 1, 1, 1), np.float32), table.channels)
+    # Beyond the edge of a mask lies more of its lower value; beyond the edge of a scan lies no signal.
+    air = np.full((1, 1, 1, 1), source.array.min() if two_valued else 0, np.float32)
+    nothing = intensity.apply(make_channels(air.repeat(len(source.array), axis=0), table.channels), table.channels)
     mapped = Volume(intensity.apply(channels, table.channels), resampled.affine)
     shape_xyz = _reverse(mapped.array.shape[1:])
     start = crop_start(shape_xyz, table.shape, _middle(mask))
