@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from genovox.audit.checks import Check
+from genovox.audit.checks import Check, Status
 from genovox.cohort.gates import EXCLUSION_P, compare_exclusions
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
@@ -172,45 +172,45 @@ def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
 
 def check_metadata(finding: MetadataFinding) -> Check:
     """Judge what scan metadata tell of the label."""
-    question = "Can the label be told from scan metadata alone?"
-    threshold = "warns where the 95% interval lies above 0.5; fails if the image's score then adds nothing to metadata"
-    if finding.auc is None:
-        seen = "matrix, spacing, orientation, phases, format and stored type are the same for every case"
-        if finding.scanner_known:
-            return Check("metadata-label", question, "pass", f"no: {seen}, and so is the scanner", threshold)
-        finding_text = f"{seen}; vendor, model, field strength and site are not in the manifest and were not looked at"
-        return Check("metadata-label", question, "not-assessed", finding_text, threshold, advice=ADD_SCANNER)
-    if finding.separates:
-        text = f"the classes do not overlap in metadata: they score AUC {_figure(finding.auc)}"
-        figures = (finding.auc.estimate, finding.auc.low, finding.auc.high)
-        return Check("metadata-label", question, "fail", text, threshold, *figures, advice=MATCH)
+    status, text, advice = _judge_varying(finding, finding.auc) if finding.auc else _judge_constant(finding)
+    if not finding.scanner_known and status != "fail":
+        text += "; vendor, model, field strength and site are not given for every case and were not looked at"
+        advice = ADD_SCANNER
+    return Check(
+        "metadata-label",
+        "Can the label be told from scan metadata alone?",
+        status,
+        text,
+        "warns where the 95% interval lies above 0.5; fails if the image's score then adds nothing to metadata",
+        finding.auc.estimate if finding.auc else None,
+        finding.auc.low if finding.auc else None,
+        finding.auc.high if finding.auc else None,
+        advice,
+    )
+
+
+def _judge_constant(finding: MetadataFinding) -> tuple[Status, str, str]:
+    text = "matrix, spacing, orientation, phases, format and stored type are the same for every case"
+    return ("pass", f"no: {text}, and so is the scanner", "") if finding.scanner_known else ("not-assessed", text, "")
+
+
+def _judge_varying(finding: MetadataFinding, auc: Metric) -> tuple[Status, str, str]:
     names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in finding.columns)
-    auc = finding.auc
     text = f"metadata alone ({names}) score AUC {_figure(auc)}"
-    bounds = (auc.estimate, auc.low, auc.high)
+    if finding.separates:
+        return "fail", f"{text}: the classes do not overlap in metadata", MATCH
     if auc.low is None:
-        text += "; too few patients to judge"
-        return Check("metadata-label", question, "not-assessed", text, threshold, *bounds, advice=MATCH)
-    if not finding.tells_label:
-        if auc.high is not None and auc.high < 0.5:
-            text += "; below 0.5 they mislead in patients they were not fitted on, which tells no label"
-        if finding.scanner_known:
-            return Check("metadata-label", question, "pass", text, threshold, *bounds)
-        text += "; vendor, model, field strength and site were not there to look at"
-        return Check("metadata-label", question, "pass", text, threshold, *bounds, advice=ADD_SCANNER)
-    if not finding.score_adds:
-        within = f"; among cases of like metadata the image scores {_figure(finding.within)}" if finding.within else ""
-        return Check(
-            "metadata-label",
-            question,
-            "fail",
-            f"{text}; the image's score adds nothing to them{within}",
-            threshold,
-            *bounds,
-            advice=MATCH,
-        )
-    text += f"; among cases of like metadata the image still scores {_figure(finding.within)}"
-    return Check("metadata-label", question, "warn", text, threshold, *bounds, advice=MATCH)
+        return "not-assessed", f"{text}, which cannot be judged", MATCH
+    if finding.tells_label and not finding.score_adds:
+        text += "; the image's score adds nothing to them"
+        if finding.within is not None:
+            text += f": among cases of like metadata it scores {_figure(finding.within)}"
+        return "fail", text, MATCH
+    if finding.tells_label:
+        return "warn", f"{text}; among cases of like metadata the image still scores {_figure(finding.within)}", MATCH
+    if auc.high is not None and auc.high < 0.5:
+        text += "; below 0.5 they mislead in patients they were not fitted on, which tells no label"
+    return "pass", text, ""
 
 
 def check_exclusions(labels_in: list[int], labels_out: list[int], accepted: str) -> Check:

@@ -12,12 +12,12 @@ from genovox.cohort.gates import compare_exclusions, pass_gates, read_acceptance
 from genovox.cohort.inspection import Inspection, inspect_case
 from genovox.cohort.labels import LabelEvidence, LabelTable, read_labels
 from genovox.cohort.ledger import RULES, Exclusion, exclusions_table
-from genovox.cohort.manifest import read_manifest, unused_columns
+from genovox.cohort.manifest import describe_columns, read_manifest
 from genovox.cohort.splits import plan_folds
 from genovox.core.artifacts import FileHashes, Stage, hash_content, hash_file, recall, write_json, write_table
 from genovox.core.case import Case, cases_table
 from genovox.core.errors import DataError, StudyError
-from genovox.core.study import Study
+from genovox.core.study import Study, relative_path
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
     """
     if not study.cohort.labels:
         raise StudyError("cohort.labels is empty; give a table with patient_id,label or case_id,label")
-    manifest, labels = study.root / study.cohort.images, study.root / study.cohort.labels
-    cases = read_manifest(manifest, part_column=study.cohort.splits.part_column)
+    labels = study.root / study.cohort.labels
+    cases = _read_cases(study)
     read_labels(labels)
     hashes = FileHashes(study.root / ".genovox" / "hashes.json")
     files = dict.fromkeys([study.cohort.images, study.cohort.labels])
@@ -63,9 +63,10 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         GateError: If a gate is closed and not accepted; the exclusions are written all the same.
     """
     manifest = study.root / study.cohort.images
-    for column in unused_columns(manifest):
-        log.warning("manifest column %s is kept but has no effect in this version", column)
-    cases = read_manifest(manifest, part_column=study.cohort.splits.part_column)
+    part_column = study.cohort.splits.part_column
+    for line in describe_columns(manifest, part_column=part_column):
+        log.warning("%s: %s", manifest.name, line)
+    cases = _read_cases(study)
     labels = read_labels(study.root / study.cohort.labels)
     _warn_of_strangers(cases, labels)
     evidence = [labels.find_evidence(case) for case in cases]
@@ -80,6 +81,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         raise DataError(
             f"no case is left of {len(cases)}: {_count_rules(exclusions)}; see {stage.folder / 'exclusions.csv'}"
         )
+    if study.cohort.unit == "breast":
+        _refuse_shared_image(included)
     table = cases_table([case for case, _ in included])
     table["fingerprint"] = [inspection.fingerprint for _, inspection in included]
     tested = compare_exclusions(*split_labels(table, exclusions_table(exclusions)))
@@ -88,6 +91,18 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     flow = describe_flow(cases, included, exclusions, labels.unit)
     write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, [case for case, _ in included]))
     log.info("cohort: %s", summarise_flow(flow))
+
+
+def _refuse_shared_image(included: list[tuple[Case, Inspection]]) -> None:
+    """A breast is a case of its own only if it has voxels of its own."""
+    seen: dict[str, Case] = {}
+    for case, inspection in included:
+        other = seen.setdefault(inspection.fingerprint, case)
+        if other is not case and other.patient_id == case.patient_id:
+            raise DataError(
+                f'with unit = "breast" each case needs the image of one breast, {other.case_id} and {case.case_id} are '
+                'the same voxels; cut the image into its breasts, or use unit = "volume" with one row an image'
+            )
 
 
 def _write_folds(study: Study, stage: Stage, cases: list[Case]) -> dict[str, str]:
@@ -101,6 +116,12 @@ def _write_folds(study: Study, stage: Stage, cases: list[Case]) -> dict[str, str
         return {"no_folds": str(error)}
     write_table(path, plan.table)
     return {"folds_hash": hash_file(path)}
+
+
+def _read_cases(study: Study) -> list[Case]:
+    """The manifest's cases with paths relative to the study, so that a run holds no path of this machine."""
+    cases = read_manifest(study.root / study.cohort.images, part_column=study.cohort.splits.part_column)
+    return [replace(case, images=tuple(relative_path(image, study.root) for image in case.images)) for case in cases]
 
 
 def describe_flow(

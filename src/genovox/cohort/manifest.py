@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,10 @@ OPTIONAL = ("laterality", "site", "family_id", "part", "mask", "point", "box", "
 NOT_YET_USED = ("mask", "point", "box")
 PARTS = ("train", "val", "test")
 _LATERALITY = {"l": "left", "r": "right", "b": "bilateral", "": ""} | {n: n for n in ("left", "right", "bilateral")}
+_PRIVATE = re.compile(
+    r"^(patients?)?[_ -]?(full|first|last|sur|given|middle)?[_ -]?names?$"
+    r"|birth|(^|[_ -])(dob|mrn|ssn|address|phone|email)($|[_ -])|accession|(^|[_ -])uid$|instanceuid"
+)
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
@@ -48,7 +53,7 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
             f"columns: {', '.join(table.columns)}"
         )
     _check_ids(table, path.name)
-    known = {*REQUIRED, *OPTIONAL, part_column}
+    known = {*REQUIRED, *OPTIONAL, part_column, *private_columns(table.columns)}
     scan_columns = [column for column in table.columns if column not in known]
     return [
         _read_row({str(k): v for k, v in row.items()}, f"{path.name} row {number}", part_column, scan_columns)
@@ -56,9 +61,19 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
     ]
 
 
-def unused_columns(path: Path) -> list[str]:
-    """Columns of the manifest that are valid but have no effect in this version."""
-    return [name for name in NOT_YET_USED if name in read_table(path).columns]
+def private_columns(columns: Iterable[str]) -> list[str]:
+    """Columns whose names say that they identify a person; they never leave the manifest."""
+    return [column for column in columns if _PRIVATE.search(column.lower())]
+
+
+def describe_columns(path: Path, *, part_column: str = "") -> list[str]:
+    """What a reader of the manifest should know of its columns, a line each."""
+    columns = list(read_table(path).columns)
+    lines = [f"column {name} is kept but has no effect in this version" for name in NOT_YET_USED if name in columns]
+    lines += [f"column {name} looks like a person's and was left out" for name in private_columns(columns)]
+    if "part" in columns and not part_column:
+        lines.append('column part has no effect; to keep its test rows apart set cohort.splits.part_column = "part"')
+    return lines
 
 
 def _check_ids(table: pd.DataFrame, name: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from genovox.core.artifacts import read_json, write_json
 from genovox.core.errors import StudyError
@@ -40,6 +40,20 @@ class SplitsTable(_Table):
     group_by: tuple[Literal["patient_id", "family_id"], ...] = Field(default=("patient_id", "family_id"), min_length=1)
     stratify_by: tuple[Literal["label", "site"], ...] = ("label", "site")
     part_column: str = ""
+
+    @field_validator("group_by")
+    @classmethod
+    def _keep_both(cls, group_by: tuple[str, ...]) -> tuple[str, ...]:
+        if set(group_by) != {"patient_id", "family_id"}:
+            raise ValueError("must name patient_id and family_id: a fold splits neither")
+        return group_by
+
+    @field_validator("stratify_by")
+    @classmethod
+    def _keep_label(cls, stratify_by: tuple[str, ...]) -> tuple[str, ...]:
+        if "label" not in stratify_by:
+            raise ValueError("must name label, so that every fold holds both classes")
+        return stratify_by
 
 
 class CohortTable(_Table):
@@ -203,7 +217,8 @@ class Study(_Table):
             raise StudyError("\n".join(f"{name}: {line}" for line in dict.fromkeys(lines))) from None
         refuse_planned(content, name)
         study.refuse_small_shape(name)
-        return study
+        paths = {key: relative_path(getattr(study.cohort, key), root) for key in ("images", "labels")}
+        return study.model_copy(update={"cohort": study.cohort.model_copy(update=paths)})
 
     def refuse_small_shape(self, name: str) -> None:
         """Refuse, before hours of preprocessing, a crop that a network cannot take.
@@ -218,6 +233,11 @@ class Study(_Table):
                     f"{name}: {model} needs {smallest} voxels a side, preprocess.shape is "
                     f"{list(self.preprocess.shape)}; enlarge the shape or leave the network out"
                 )
+
+
+def relative_path(path: str, root: Path) -> str:
+    """A path relative to the study's folder; one that is relative already is taken as it is."""
+    return os.path.relpath(path, root.resolve()) if path and Path(path).is_absolute() else path
 
 
 def _as_tuples(content: Any) -> Any:
