@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from genovox.audit.confounding import (
+    MetadataFinding,
     check_exclusions,
     check_metadata,
     metadata_columns,
@@ -16,6 +17,7 @@ from genovox.audit.confounding import (
 from genovox.cohort.splits import plan_folds
 from genovox.core.case import Case
 from genovox.core.study import SplitsTable
+from genovox.evaluate.schema import Metric
 
 PATIENTS = 200
 
@@ -41,12 +43,16 @@ def _cohort(seed: int, *, shortcut: float, effect: float) -> tuple[pd.DataFrame,
     scores = folds[folds["part"] == "test"][["case_id", "repeat", "fold"]].merge(cases, on="case_id")
     signal = effect * scores["label"] + 2 * shortcut * (scores["scan_vendor"] == "A")
     scores["score"] = 1 / (1 + np.exp(-(signal + random.normal(0, 1, len(scores)))))
-    return cases, folds, scores
+    return cases, folds, scores.assign(unit=scores["patient_id"])
+
+
+def _weigh(cases: pd.DataFrame, folds: pd.DataFrame, units: pd.DataFrame) -> MetadataFinding:
+    return weigh_metadata(cases, folds, units, label_unit="patient", useful_auc=0.6, resamples=400, seed=1)
 
 
 def test_scanner_shortcut_without_effect_is_named() -> None:
     cases, folds, scores = _cohort(1, shortcut=0.8, effect=0.0)
-    finding = weigh_metadata(cases, folds, scores, resamples=500, seed=1)
+    finding = _weigh(cases, folds, scores)
     assert finding.tells_label
     assert not finding.score_adds
     check = check_metadata(finding)
@@ -56,7 +62,7 @@ def test_scanner_shortcut_without_effect_is_named() -> None:
 
 def test_effect_beside_a_shortcut_is_a_warning() -> None:
     cases, folds, scores = _cohort(2, shortcut=0.4, effect=2.0)
-    finding = weigh_metadata(cases, folds, scores, resamples=500, seed=1)
+    finding = _weigh(cases, folds, scores)
     assert finding.tells_label
     assert finding.score_adds
     assert check_metadata(finding).status == "warn"
@@ -64,13 +70,40 @@ def test_effect_beside_a_shortcut_is_a_warning() -> None:
 
 def test_no_shortcut_passes() -> None:
     cases, folds, scores = _cohort(3, shortcut=0.0, effect=1.0)
-    finding = weigh_metadata(cases, folds, scores, resamples=500, seed=1)
+    finding = _weigh(cases, folds, scores)
     assert check_metadata(finding).status == "pass"
+
+
+def test_a_scanner_known_of_some_cases_only_is_not_known() -> None:
+    cases, folds, scores = _cohort(3, shortcut=0.0, effect=1.0)
+    cases.loc[0, "scan_vendor"] = ""
+    finding = _weigh(cases, folds, scores)
+    assert not finding.scanner_known
+    assert not finding.rules_out
+
+
+def test_too_few_to_judge_is_not_assessed() -> None:
+    few = MetadataFinding(("scan_vendor",), Metric(estimate=0.8, low=None, high=None, method="counts"), None, True)
+    assert check_metadata(few).status == "not-assessed"
+    assert not few.rules_out
+    perfect = MetadataFinding(("scan_vendor",), Metric(estimate=1.0, low=None, high=None, method="counts"), None, True)
+    assert check_metadata(perfect).status == "fail"
+
+
+def test_many_scans_of_one_patient_count_once() -> None:
+    cases, folds, scores = _cohort(8, shortcut=0.4, effect=0.0)
+    twins = cases.assign(case_id=cases["case_id"] + "-again")
+    doubled = pd.concat([folds, folds.assign(case_id=folds["case_id"] + "-again")])
+    once = _weigh(cases, folds, scores).auc
+    often = _weigh(pd.concat([cases, twins], ignore_index=True), doubled, scores).auc
+    assert once is not None
+    assert often is not None
+    assert often.low == pytest.approx(once.low, abs=0.03)
 
 
 def test_classes_that_do_not_overlap_fail_whatever_the_score() -> None:
     cases, folds, scores = _cohort(4, shortcut=1.0, effect=3.0)
-    finding = weigh_metadata(cases, folds, scores, resamples=300, seed=1)
+    finding = _weigh(cases, folds, scores)
     assert finding.separates
     assert check_metadata(finding).status == "fail"
 
@@ -78,7 +111,7 @@ def test_classes_that_do_not_overlap_fail_whatever_the_score() -> None:
 def test_unknown_scanner_is_not_assessed_never_a_pass() -> None:
     cases, folds, scores = _cohort(5, shortcut=0.0, effect=1.0)
     bare = cases.drop(columns="scan_vendor").assign(scan_matrix="x")
-    check = check_metadata(weigh_metadata(bare, folds, scores, resamples=300, seed=1))
+    check = check_metadata(_weigh(bare, folds, scores))
     assert check.status == "not-assessed"
     assert "manifest" in check.advice
 

@@ -58,3 +58,7 @@ def test_copies_of_scans_do_not_make_a_finding() -> None:
 def test_check_says_which_side() -> None:
     assert check_permutation(0.001, 0.6, 0.8).status == "pass"
     assert check_permutation(0.2, 0.6, 0.55).status == "warn"
+
+
+def test_a_headline_that_is_not_defined_is_not_assessed() -> None:
+    assert check_permutation(0.0005, 0.6, float("nan")).status == "not-assessed"

@@ -13,6 +13,8 @@ def _metric(estimate: float, low: float | None, high: float | None) -> Metric:
 
 
 GOOD = _metric(0.75, 0.65, 0.85)
+FEW_SEPARATED = MetadataFinding(("scan_vendor",), _metric(1.0, None, None), None, scanner_known=True)
+UNSURE = MetadataFinding(("scan_vendor",), _metric(0.7, 0.48, 0.9), _metric(0.7, 0.6, 0.8), scanner_known=True)
 CLEAN = MetadataFinding((), None, None, scanner_known=True)
 UNKNOWN = MetadataFinding((), None, None, scanner_known=False)
 TELLING = _metric(0.8, 0.7, 0.9)
@@ -30,6 +32,8 @@ LEAK = Check("duplicate-volumes", "?", "fail", "two patients share a volume", "a
         ([], PARTIAL, GOOD, 0.001, "signal", "partial"),
         ([], CONFOUNDED, GOOD, 0.001, "confounded", "partial"),
         ([], SEPARATED, GOOD, 0.001, "confounded", "partial"),
+        ([], FEW_SEPARATED, GOOD, 0.001, "confounded", "partial"),
+        ([], UNSURE, GOOD, 0.001, "signal", "unknown"),
         ([LEAK], CONFOUNDED, GOOD, 0.001, "leaking", "partial"),
         ([], CLEAN, GOOD, 0.03, "underpowered", "none"),
         ([], CLEAN, _metric(0.52, 0.47, 0.57), 0.3, "no-signal", "none"),
@@ -62,3 +66,9 @@ def test_what_was_not_looked_at_comes_first_among_the_next_steps() -> None:
     unseen = Check("metadata-label", "?", "not-assessed", "no vendor", "…", advice="Add vendor to the manifest.")
     verdict = reach_verdict([unseen], UNKNOWN, GOOD, 0.001, minimum_auc=0.6)
     assert verdict.next_steps[0] == "Add vendor to the manifest."
+
+
+def test_signal_below_what_would_be_useful_says_so() -> None:
+    verdict = reach_verdict([], CLEAN, _metric(0.55, 0.51, 0.59), 0.001, minimum_auc=0.6)
+    assert verdict.verdict == "signal"
+    assert "below the 0.60 that was fixed as useful" in verdict.paragraph

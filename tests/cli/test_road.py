@@ -34,6 +34,7 @@ def test_dry_run_names_what_changed_and_does_nothing(copied: FinishedRun, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["cohort", "up", "to", "date"]
     assert 'normalise "joint-z" -> "percentile"' in lines[1]
+    assert all("would run: preprocess would be made anew" in line for line in lines[2:])
     assert run_command(["run", str(copied.study), "--dry-run"]) == 0
     assert capsys.readouterr().out.count("up to date") == len(STAGES)
 
@@ -67,8 +68,28 @@ def test_json_is_json_and_nothing_else(copied: FinishedRun, capfd: pytest.Captur
     assert answer["verdict"] in ("signal", "no-signal", "underpowered")
 
 
+def test_absolute_paths_of_the_input_become_relative(copied: FinishedRun) -> None:
+    root = copied.study.parent
+    manifest = (root / "manifest.csv").read_text().replace("scans/", f"{root}/scans/")
+    (root / "manifest.csv").write_text(manifest)
+    study = copied.study.read_text().replace('"labels.csv"', f'"{root}/labels.csv"')
+    copied.study.write_text(study)
+    assert run_command(["cohort", str(copied.study), "--quiet"]) == 0
+    for path in [copied.run / "study.json", *(copied.run / "cohort").iterdir()]:
+        assert str(root) not in path.read_text(), path
+
+
+def test_a_look_from_another_machine_changes_nothing(copied: FinishedRun) -> None:
+    """The networks were trained elsewhere: reports are made here, nothing is decided anew."""
+    path = copied.run / "train" / "resolved.json"
+    before = path.read_bytes()
+    assert run_command(["run", str(copied.study), "--dry-run"]) == 0
+    assert run_command(["evaluate", str(copied.run), "--set", "evaluate.resamples=300", "--quiet"]) == 0
+    assert path.read_bytes() == before
+
+
 def test_no_absolute_path_stands_in_a_run(finished_run: FinishedRun) -> None:
     root = str(finished_run.study.parent)
     for path in finished_run.run.rglob("*"):
-        if path.suffix in (".csv", ".json", ".html", ".md"):
+        if path.suffix in (".csv", ".json", ".html", ".md", ".log"):
             assert root not in path.read_text(), path

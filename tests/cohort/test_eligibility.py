@@ -85,4 +85,4 @@ def test_unused_columns_are_told(shapes_study: MakeStudy, caplog: pytest.LogCapt
     manifest = path.parent / "manifest.csv"
     manifest.write_text(manifest.read_text().replace(",site\n", ",mask\n"))
     _build(path)
-    assert "manifest column mask is kept but has no effect in this version" in caplog.text
+    assert "manifest.csv: column mask is kept but has no effect in this version" in caplog.text

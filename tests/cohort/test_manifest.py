@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from genovox.cohort.manifest import read_manifest, unused_columns
+from genovox.cohort.manifest import describe_columns, private_columns, read_manifest
 from genovox.core.errors import TableError
 
 HEADER = "case_id,patient_id,image"
@@ -32,7 +32,7 @@ def test_a_whole_row(tmp_path: Path) -> None:
     assert case.phase_times_s == (0.0, 90.5)
     assert case.scan == {"scan_Scanner Model": "GE"}
     assert case.label is None
-    assert unused_columns(path) == ["mask"]
+    assert describe_columns(path) == ["column mask is kept but has no effect in this version"]
 
 
 def test_spreadsheet_habits_are_no_error(tmp_path: Path) -> None:
@@ -89,3 +89,23 @@ def test_tables_that_are_no_manifest(tmp_path: Path) -> None:
     assert "has no column 'fold', which cohort.splits.part_column names" in _refusal(_write(tmp_path, "a,p,x"), "fold")
     assert f"make a manifest of its NIfTI or NRRD files with: genovox init {tmp_path}" in _refusal(tmp_path)
     assert "cells than the header" in _refusal(_write(tmp_path, "a,p,x.nii,left"))
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["name", "Patient Name", "patient_name", "last name", "birth_date", "DOB", "accession_number", "mrn", "email"],
+)
+def test_what_identifies_a_person_stays_in_the_manifest(tmp_path: Path, column: str) -> None:
+    path = _write(tmp_path, "a,p,x.nii,Jane Roe", header=f"{HEADER},{column}")
+    assert read_manifest(path)[0].scan == {}
+    assert describe_columns(path) == [f"column {column} looks like a person's and was left out"]
+
+
+def test_what_describes_a_scanner_is_kept() -> None:
+    assert private_columns(["series_name", "sequence_name", "scanner_name", "vendor", "model", "field_strength"]) == []
+
+
+def test_a_part_column_without_effect_is_told(tmp_path: Path) -> None:
+    path = _write(tmp_path, "a,p,x.nii,test", header=f"{HEADER},part")
+    assert "cohort.splits.part_column" in describe_columns(path)[0]
+    assert describe_columns(path, part_column="part") == []

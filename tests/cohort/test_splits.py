@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from genovox.cohort.splits import FIXED, FoldPlan, _plan_repeat, connect_groups, plan_folds, read_folds
-from genovox.core.artifacts import write_json, write_table
+from genovox.core.artifacts import hash_file, write_json, write_table
 from genovox.core.case import Case
 from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
 from genovox.core.study import SplitsTable
@@ -164,8 +164,18 @@ def test_a_cohort_without_folds_says_why(tmp_path: Path) -> None:
 
 
 def test_folds_are_read_back(tmp_path: Path, plan_table: pd.DataFrame) -> None:
-    write_table(tmp_path / "cohort" / "folds.csv", plan_table)
+    path = tmp_path / "cohort" / "folds.csv"
+    write_table(path, plan_table)
+    write_json(path.with_name("flow.json"), {"folds_hash": hash_file(path)})
     pd.testing.assert_frame_equal(read_folds(tmp_path).table, plan_table, check_dtype=False)
+
+
+def test_folds_that_were_changed_without_a_leak_are_refused_too(tmp_path: Path, plan_table: pd.DataFrame) -> None:
+    path = tmp_path / "cohort" / "folds.csv"
+    write_table(path, plan_table.iloc[::-1])
+    write_json(path.with_name("flow.json"), {"folds_hash": "that of the plan"})
+    with pytest.raises(DataError, match="changed after the folds were planned"):
+        read_folds(tmp_path)
 
 
 def test_edited_folds_are_refused(tmp_path: Path, plan_table: pd.DataFrame) -> None:

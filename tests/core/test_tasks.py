@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from genovox.core import tasks
-from genovox.core.errors import DiskFullError
+from genovox.core.errors import DataError, DiskFullError
 from genovox.core.log import LOGGER_NAME
 from genovox.core.tasks import Outcome, run_many, show_progress
 
@@ -219,3 +219,19 @@ def test_a_terminal_gets_a_bar_unless_quiet(
         assert drawn == (level == logging.INFO)
     file.close()
     assert "second" in (tmp_path / "run.log").read_text()
+
+
+def _exhaust(item: int) -> int:
+    if item == 2:
+        raise MemoryError
+    if item == 3:
+        raise OSError(5, "Input/output error")
+    return item
+
+
+def test_a_bad_moment_of_the_machine_is_told_from_a_bad_item() -> None:
+    outcomes = {outcome.item: outcome for outcome in tasks.run_many(_exhaust, range(5), workers=1, describe=str)}
+    assert [item for item, outcome in outcomes.items() if outcome.of_machine] == [2, 3]
+    with pytest.raises(DataError, match="the machine failed 1 cases, such as c3: not enough memory"):
+        tasks.refuse_machine_failures({"c3": "not enough memory"}, "case")
+    tasks.refuse_machine_failures({}, "case")

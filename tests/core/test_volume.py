@@ -150,7 +150,7 @@ def test_phases_are_the_fourth_axis_of_nifti(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(_write(tmp_path / "vector.nii", vector)).array, array)
 
 
-@pytest.mark.parametrize("suffix", [".nrrd", ".nhdr", ".NRRD"])
+@pytest.mark.parametrize("suffix", [".nrrd", ".NRRD"])
 def test_nrrd_lies_where_simpleitk_puts_it(tmp_path: Path, suffix: str) -> None:
     image = sitk.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(3, 4, 5))
     image.SetSpacing((0.7, 1.1, 2.5))

@@ -1,9 +1,11 @@
 """What a run knows."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from genovox.cli.main import run_command
 from genovox.core.errors import UsageError
 from genovox.predict.bundle import load_bundle
 from tests.conftest import FinishedRun
@@ -21,3 +23,27 @@ def test_holds_every_fold_and_the_ranges_of_the_cohort(finished_run: FinishedRun
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run folder"):
         load_bundle(tmp_path)
+
+
+@pytest.fixture
+def copied(finished_run: FinishedRun, tmp_path: Path) -> FinishedRun:
+    shutil.copytree(finished_run.study.parent, tmp_path / "study")
+    return FinishedRun(tmp_path / "study" / "study.toml", tmp_path / "study" / "runs" / "small")
+
+
+def test_settings_tried_later_do_not_change_what_networks_get(copied: FinishedRun) -> None:
+    """A refused command leaves the run as it was; half a rebuild is refused, never scored."""
+    before = load_bundle(copied.run)
+    for verb in ("evaluate", "train", "report"):
+        assert run_command([verb, str(copied.run), "--set", "preprocess.normalise=none", "--quiet"]) == 2
+    assert load_bundle(copied.run).preprocess == before.preprocess
+    assert run_command(["preprocess", str(copied.run), "--set", "preprocess.normalise=none", "--quiet"]) == 0
+    with pytest.raises(UsageError, match="preprocessed anew after its networks were trained"):
+        load_bundle(copied.run)
+
+
+def test_networks_of_an_earlier_plan_are_left_alone(copied: FinishedRun) -> None:
+    options = ["--set", "cohort.splits.folds=2", "--set", "train.epochs=1", "--quiet"]
+    assert run_command(["run", str(copied.study), *options]) == 0
+    assert (copied.run / "train" / "light" / "repeat-0" / "fold-2").exists()
+    assert len(load_bundle(copied.run).networks) == 2

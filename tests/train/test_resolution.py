@@ -1,33 +1,52 @@
 """What the machine decides is decided once."""
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
-from genovox.core.artifacts import read_json, write_json
+from genovox.core.artifacts import write_json
 from genovox.core.errors import UsageError
 from genovox.core.tasks import available_cores
 from genovox.train.resolution import choose_device, resolve
 
 
-def test_is_kept_although_the_study_changes_its_number_of_folds(tmp_path: Path) -> None:
-    first = resolve(tmp_path, "cpu", folds=1)
-    assert first.threads == available_cores()
-    assert resolve(tmp_path, "cpu", folds=50) == first
+def test_what_was_decided_is_kept(tmp_path: Path) -> None:
+    first = resolve(tmp_path, "cpu")
+    write_json(tmp_path / "resolved.json", asdict(first) | {"threads": 77})
+    assert resolve(tmp_path, "cpu").threads == 77
+    assert resolve(tmp_path, "auto").threads == 77
 
 
-def test_many_folds_take_one_thread_each(tmp_path: Path) -> None:
-    resolution = resolve(tmp_path, "cpu", folds=1000)
-    assert resolution.threads == 1
-    assert resolution.default_workers == available_cores()
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    resolve(tmp_path, "auto")
+    assert not list(tmp_path.iterdir())
+
+
+def test_threads_leave_room_for_five_folds(tmp_path: Path) -> None:
+    resolution = resolve(tmp_path, "cpu")
+    assert resolution.threads == max(1, (os.cpu_count() or 1) // 5)
+    assert resolution.default_workers == max(1, available_cores() // resolution.threads)
+
+
+def test_a_record_of_another_machine_is_read_as_it_is(tmp_path: Path) -> None:
+    record = asdict(resolve(tmp_path, "cpu")) | {"device": "cuda", "torch": "9.9", "threads": 4}
+    write_json(tmp_path / "resolved.json", record)
+    assert asdict(resolve(tmp_path, "recorded")) == record
+    assert resolve(tmp_path, "cpu").device == "cpu"
+
+
+def test_a_record_with_unknown_fields_is_made_anew(tmp_path: Path) -> None:
+    write_json(tmp_path / "resolved.json", {"device": "cpu", "of_a_later_version": 1})
+    assert resolve(tmp_path, "cpu").precision == "32-true"
 
 
 def test_another_torch_decides_anew(tmp_path: Path) -> None:
-    resolve(tmp_path, "cpu", folds=1)
-    path = tmp_path / "resolved.json"
-    write_json(path, read_json(path) | {"torch": "0.1", "threads": 77})
-    assert resolve(tmp_path, "cpu", folds=1).threads != 77
+    record = asdict(resolve(tmp_path, "cpu")) | {"torch": "0.1", "threads": 77}
+    write_json(tmp_path / "resolved.json", record)
+    assert resolve(tmp_path, "cpu").threads != 77
 
 
 def test_unknown_device_is_a_usage_error() -> None:
