@@ -32,7 +32,7 @@ def test_a_whole_row(tmp_path: Path) -> None:
     assert case.phase_times_s == (0.0, 90.5)
     assert case.scan == {"scan_Scanner Model": "GE"}
     assert case.label is None
-    assert describe_columns(path) == ["column mask is kept but has no effect in this version"]
+    assert describe_columns(path, part_column="part") == ["column mask is kept but has no effect in this version"]
 
 
 def test_spreadsheet_habits_are_no_error(tmp_path: Path) -> None:
