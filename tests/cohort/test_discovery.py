@@ -26,7 +26,7 @@ def test_real_folder(real_data: Path, tmp_path: Path) -> None:
     assert found.manifest["laterality"].tolist() == ["left", "right"]
     assert [len(images.split(";")) for images in found.manifest["image"]] == [6, 6]
     assert found.manifest["image"][0].split(";")[0].endswith("left_pre.nii.gz")
-    assert found.phases == 6
+    assert set(found.phases.values()) == {6}
     assert found.shape == (48, 256, 256)  # right, anterior, superior: the scan itself is sagittal
     spacing, shape = propose_grid(found)
     extent = np.array(found.shape) * found.spacing_mm

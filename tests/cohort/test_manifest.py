@@ -30,7 +30,7 @@ def test_a_whole_row(tmp_path: Path) -> None:
     assert case.images == ("pre.nii", "post.nii")
     assert (case.laterality, case.site, case.family_id, case.part) == ("left", "north", "f1", "test")
     assert case.phase_times_s == (0.0, 90.5)
-    assert case.scan == {"scan_Scanner Model": "GE"}
+    assert case.scan == {"scan_scanner_model": "GE"}
     assert case.label is None
     assert describe_columns(path, part_column="part") == ["column mask is kept but has no effect in this version"]
 

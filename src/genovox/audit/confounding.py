@@ -1,10 +1,12 @@
 """Confounding: can the label be told without looking at the patient?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -18,7 +20,18 @@ from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights,
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
 
-SCANNER_COLUMNS = ("site", "scan_vendor", "scan_manufacturer", "scan_model", "scan_field_strength")
+SCANNER_COLUMNS = tuple(
+    SCAN_PREFIX + name
+    for name in (
+        "vendor",
+        "manufacturer",
+        "scanner",
+        "model",
+        "scanner_model",
+        "field_strength",
+        "magnetic_field_strength",
+    )
+)
 ADD_SCANNER = "Add vendor, model, field_strength and site to the manifest."
 MATCH = (
     "Match carriers and non-carriers by scanner and protocol, or test within one scanner; "
@@ -26,6 +39,7 @@ MATCH = (
 )
 STRATA = 5
 _NUMERIC_LEVELS = 5
+_MOSTLY = 0.8
 NO_OVERLAP = 0.995
 _RARE = 3
 
@@ -40,6 +54,7 @@ class MetadataFinding:
         within: AUC of the image's score among cases of like metadata, or None.
         scanner_known: Whether vendor, model, field strength or site were given for every case.
         useful_auc: What would be useful, from ``[audit]``: metadata that may reach it are not ruled out.
+        unusable: Metadata that vary but repeat no value often enough to be learnt from.
     """
 
     columns: tuple[str, ...]
@@ -47,6 +62,7 @@ class MetadataFinding:
     within: Metric | None
     scanner_known: bool
     useful_auc: float = 0.6
+    unusable: tuple[str, ...] = ()
 
     @property
     def tells_label(self) -> bool:
@@ -61,7 +77,7 @@ class MetadataFinding:
     @property
     def rules_out(self) -> bool:
         """Whether scanner metadata are known and tell less of the label than would be useful."""
-        if not self.scanner_known:
+        if not self.scanner_known or self.unusable:
             return False
         return self.auc is None or (self.auc.high is not None and self.auc.high < self.useful_auc)
 
@@ -125,10 +141,13 @@ def weigh_metadata(
         resamples: Bootstrap resamples.
         seed: Seed of the resamples.
     """
-    columns = metadata_columns(cases)
+    varying = metadata_columns(cases)
+    cases = _measure(cases, varying)
+    columns = tuple(name for name in varying if _is_usable(cases[name]))
+    unusable = tuple(name for name in varying if name not in columns)
     known = any(name in cases.columns and (cases[name] != "").all() for name in SCANNER_COLUMNS)
     if not columns:
-        return MetadataFinding((), None, None, known, useful_auc)
+        return MetadataFinding((), None, None, known, useful_auc, unusable)
     unit = f"{label_unit}_id"
     metadata = _gather(score_metadata(cases, folds, columns, seed), unit)
     auc = estimate_within_fold_auc(metadata, resamples=resamples, seed=seed)
@@ -137,7 +156,9 @@ def weigh_metadata(
         on=["unit", "repeat", "fold"],
         suffixes=("_metadata", ""),
     )
-    return MetadataFinding(columns, auc, stratified_auc(both, resamples=resamples, seed=seed), known, useful_auc)
+    return MetadataFinding(
+        columns, auc, stratified_auc(both, resamples=resamples, seed=seed), known, useful_auc, unusable
+    )
 
 
 def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
@@ -173,8 +194,12 @@ def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
 def check_metadata(finding: MetadataFinding) -> Check:
     """Judge what scan metadata tell of the label."""
     status, text, advice = _judge_varying(finding, finding.auc) if finding.auc else _judge_constant(finding)
+    if finding.unusable:
+        names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in finding.unusable)
+        text += f"; nearly every case has a value of its own in {names}, so nothing can be learnt from it"
+        status = "not-assessed" if status == "pass" else status
     if not finding.scanner_known and status != "fail":
-        text += "; vendor, model, field strength and site are not given for every case and were not looked at"
+        text += "; vendor, model or field strength are not given for every case and were not looked at"
         advice = ADD_SCANNER
     return Check(
         "metadata-label",
@@ -191,7 +216,11 @@ def check_metadata(finding: MetadataFinding) -> Check:
 
 def _judge_constant(finding: MetadataFinding) -> tuple[Status, str, str]:
     text = "matrix, spacing, orientation, phases, format and stored type are the same for every case"
-    return ("pass", f"no: {text}, and so is the scanner", "") if finding.scanner_known else ("not-assessed", text, "")
+    return (
+        ("pass", f"no: {text}, and so is what is given of the scanner", "")
+        if finding.scanner_known
+        else ("not-assessed", text, "")
+    )
 
 
 def _judge_varying(finding: MetadataFinding, auc: Metric) -> tuple[Status, str, str]:
@@ -246,16 +275,38 @@ def _gather(scored: pd.DataFrame, unit: str) -> pd.DataFrame:
 def _metadata_model(table: pd.DataFrame, columns: tuple[str, ...], seed: int) -> Pipeline:
     numeric = [name for name in columns if _is_numeric(table[name])]
     categories = [name for name in columns if name not in numeric]
+    measured = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=_RARE)
     return make_pipeline(
-        make_column_transformer((StandardScaler(), numeric), (encoder, categories)),
+        make_column_transformer((measured, numeric), (encoder, categories)),
         LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000, random_state=seed % 2**32),
     )
 
 
+def _measure(cases: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Numbers and dates as numbers, with gaps where a cell holds none; other columns stay text."""
+    table = cases.copy()
+    for name in columns:
+        filled = cases[name] != ""
+        for numbers in (pd.to_numeric(cases[name], errors="coerce"), _days(cases[name])):
+            if numbers[filled].notna().mean() >= _MOSTLY and numbers.nunique() > _NUMERIC_LEVELS:
+                table[name] = numbers.astype(float)
+                break
+    return table
+
+
+def _days(column: pd.Series) -> pd.Series:
+    dates = pd.to_datetime(column, errors="coerce", format="ISO8601")
+    return (dates - pd.Timestamp(0)) / pd.Timedelta(days=1)
+
+
 def _is_numeric(column: pd.Series) -> bool:
-    numbers = pd.to_numeric(column, errors="coerce")
-    return bool(numbers.notna().all()) and column.nunique() > _NUMERIC_LEVELS
+    return pd.api.types.is_float_dtype(column)
+
+
+def _is_usable(column: pd.Series) -> bool:
+    """Whether any value stands often enough to be learnt from; names and serial numbers do not."""
+    return _is_numeric(column) or bool(column.value_counts().iloc[1:].ge(_RARE).any() or len(column) < 2 * _RARE)
 
 
 def _strata(table: pd.DataFrame) -> list[np.ndarray]:

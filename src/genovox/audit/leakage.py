@@ -49,9 +49,7 @@ def check_duplicates(cases: pd.DataFrame, accepted: str) -> Check:
     question = "Does the same volume stand under two patients?"
     threshold = "any is a leak: one copy may be trained on and the other tested"
     if twins.empty:
-        finding = (
-            f"no two of {len(cases)} cases of different patients have equal voxels (exact copies in any axis order)"
-        )
+        finding = f"no two of {len(cases)} cases of different patients have equal voxels (any axis order or scale)"
         return Check("duplicate-volumes", question, "pass", finding, threshold, figure=0.0)
     finding = f"{len(twins)} cases share their voxels with another patient: {', '.join(twins['case_id'].iloc[:4])}"
     return Check(

@@ -62,7 +62,7 @@ def reach_verdict(
     else:
         word = "underpowered"
     paragraph = _PARAGRAPHS[word].format(
-        auc=_describe(auc), minimum=minimum_auc, leak=leaks[0].finding if leaks else ""
+        auc=_describe(auc), minimum=minimum_auc, leak=leaks[0].finding if leaks else "", why=_WHY[metadata.separates]
     )
     return Verdict(
         word,
@@ -76,14 +76,18 @@ def reach_verdict(
 _PARAGRAPHS = {
     "leaking": "The figures of this study cannot be believed: {leak}. A network may have recognised patients instead "
     "of reading scans. Mend the leak and run again before anything is reported.",
-    "confounded": "The score ({auc}) may come from the scanner, not from the patient: how the scan was made tells the "
-    "label, and among scans made alike the images do not show that they add anything. This is not evidence of biology.",
+    "confounded": "How the scans were made tells the label, and {why}. The score ({auc}) is no evidence of biology: "
+    "where it is above chance, the scanner may be all there is to it.",
     "signal": "The images tell the label better than chance ({auc}) in patients the networks had not seen. The audit "
     "shows an association in this cohort, not its cause, and says nothing yet of other hospitals.",
     "no-signal": "The images do not tell the label well enough to be useful: {auc}, below the {minimum:.2f} that was "
     "fixed before the study. In this cohort, with these networks, there is nothing to pursue.",
     "underpowered": "This study cannot say: {auc}. Chance has not been ruled out, and neither has a useful score of "
     "{minimum:.2f} or more. More patients are needed, not more models.",
+}
+_WHY = {
+    True: "the classes do not overlap in it, so nothing can tell the patient from the scanner",
+    False: "among scans made alike the images do not show that they add anything",
 }
 _STEPS = {
     "leaking": (

@@ -68,7 +68,8 @@ def init(
         raise UsageError(f"{', '.join(existing)} would be replaced; use --force, or --out for another folder")
     found = discover_images(images, labels, out)
     spacing_mm, shape = propose_grid(found)
-    channels = ["pre", "subtraction1", "washout"][: found.phases]
+    fewest, most = min(found.phases.values()), max(found.phases.values())
+    channels = ["pre", "subtraction1", "washout"][:fewest]
     write_table(out / "manifest.csv", found.manifest)
     if labels is None:
         blank = pd.DataFrame({"case_id": found.manifest["case_id"], "label": "", "reason": ""})
@@ -86,8 +87,15 @@ def init(
     )
     typer.echo(
         f"{len(found.manifest)} cases of {found.manifest['patient_id'].nunique()} patients, "
-        f"{found.phases} phase{'s' if found.phases > 1 else ''} each at least -> {', '.join(map(str, targets))}"
+        f"{fewest} phase{'s' if fewest > 1 else ''} each{' at least' if most > fewest else ''} "
+        f"-> {', '.join(map(str, targets))}"
     )
+    if most > fewest:
+        few = [case_id for case_id, count in found.phases.items() if count == fewest]
+        typer.echo(
+            f"{len(few)} cases have only {fewest} of up to {most} phases, such as {few[0]}: the channels were chosen "
+            "for them; complete them or remove their rows, then widen preprocess.channels"
+        )
     if found.skipped:
         typer.echo(f"left out {len(found.skipped)} files that look like masks, such as {found.skipped[0]}")
     if found.incomplete:

@@ -69,8 +69,9 @@ def _report_error(error: Exception) -> int:
         for line in str(error).splitlines():
             _say(f"error: {line}")
         return error.exit_code
-    if isinstance(error, PermissionError):
-        _say(f"error: no permission: {error.filename}; change its permissions or choose another folder with --out")
+    if isinstance(error, OSError):
+        place = f": {error.filename}" if error.filename else ""
+        _say(f"error: {error.strerror or error}{place}; work in a folder that can be written and read, then run again")
         return 3
     logging.getLogger("genovox").debug("unforeseen error", exc_info=error)
     _say(

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import shutil
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ from genovox.core.artifacts import STAGES, Stage, hold_run, read_json, read_stag
 from genovox.core.errors import UsageError
 from genovox.core.log import log_to_run, start_log
 from genovox.core.study import Study
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 class StageModule(Protocol):
@@ -89,6 +93,8 @@ def open_road(target: Path, settings: Settings, *, quiet: bool, verbose: bool) -
     from genovox.cohort.gates import record_acceptance
 
     start_log(quiet=quiet, verbose=verbose)
+    if settings.device not in DEVICES:
+        raise UsageError(f"--device takes {', '.join(DEVICES)}, got {settings.device!r}")
     if target.is_dir():
         study = Study.load_snapshot(target, settings.assignments)
         run = settings.out or target
@@ -149,11 +155,14 @@ def summarise(run: Path) -> dict[str, Any]:
 
 def _print_conclusion(run: Path) -> None:
     audit = read_json(run / "audit" / "audit.json")
-    typer.echo("")
-    typer.echo(audit["headline"])
-    typer.echo(f"Verdict: {audit['verdict']}. {audit['paragraph']}")
-    typer.echo(f"Report:  {run / 'report' / 'index.html'}")
-    typer.echo("Research use only; this does not replace a genetic test.")
+    width = min(shutil.get_terminal_size().columns, 100)
+    for line in (
+        audit["headline"],
+        f"Verdict: {audit['verdict']}. {audit['paragraph']}",
+        f"Report: {run / 'report' / 'index.html'}",
+        "Research use only; this does not replace a genetic test.",
+    ):
+        typer.echo("\n".join(textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)))
 
 
 def _foresee(road: Road, stages: tuple[str, ...]) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
+from genovox.cohort.manifest import PHASE_NAME
 from genovox.core.artifacts import read_table
 from genovox.core.errors import DataError
 from genovox.core.volume import is_image_path
 
-_PHASE = re.compile(r"(?:^|[_\-. ])(?:(?P<pre>pre)|(?:post|phase|ph)[_\-]?(?P<number>\d+))$", re.IGNORECASE)
 _SIDE = re.compile(r"(?:^|[_\-. ])(left|right|l|r)(?=$|[_\-. ])", re.IGNORECASE)
 _NOT_A_SCAN = re.compile(r"(?:^|[_\-. ])(mask|seg|segmentation|label|roi)$", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -31,7 +31,7 @@ class Discovery:
         skipped: Files that look like masks.
         incomplete: Cases left out since their phases have a gap, such as a post1 without a pre.
         guessed_patients: Cases whose patient is only guessed from the file's name.
-        phases: Fewest phases of any case.
+        phases: Number of phases by case.
         spacing_mm: Median spacing along right, anterior, superior, as the scans' axes lie after orientation.
         shape: Median size along the same axes.
     """
@@ -40,7 +40,7 @@ class Discovery:
     skipped: list[str]
     incomplete: list[str]
     guessed_patients: list[str]
-    phases: int
+    phases: dict[str, int]
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
 
@@ -73,7 +73,7 @@ def discover_images(folder: Path, labels: Path | None, root: Path) -> Discovery:
         if _NOT_A_SCAN.search(stem):
             skipped.append(str(path.relative_to(folder)))
             continue
-        match = _PHASE.search(stem)
+        match = PHASE_NAME.search(stem)
         phase = 0 if match is None or match["pre"] else int(match["number"])
         base = stem[: match.start()] if match else stem
         group = groups["/".join((*path.relative_to(folder).parent.parts, base))]
@@ -103,8 +103,11 @@ def discover_images(folder: Path, labels: Path | None, root: Path) -> Discovery:
         rows.append({"case_id": case_id, "patient_id": patient_id, "image": images, "laterality": laterality})
     manifest = pd.DataFrame(rows).sort_values("case_id", ignore_index=True)
     spacing_mm, shape = _measure([next(iter(phases.values())) for phases in groups.values()])
-    fewest = min(len(phases) for phases in groups.values())
-    return Discovery(manifest, skipped, incomplete, guessed, fewest, spacing_mm, shape)
+    counts = {
+        case_id: len(cell.split(";")) for case_id, cell in zip(manifest["case_id"], manifest["image"], strict=True)
+    }
+    counts |= _count_4d(manifest, root)
+    return Discovery(manifest, skipped, incomplete, guessed, counts, spacing_mm, shape)
 
 
 def propose_grid(discovery: Discovery) -> tuple[tuple[float, float, float], tuple[int, int, int]]:
@@ -123,11 +126,12 @@ def _patient_of_case(labels: Path | None) -> dict[str, str]:
     if labels is None:
         return {}
     table = read_table(labels, required=("label",))
+    if "patient_id" not in table.columns:
+        return {}
     names: dict[str, str] = {}
     for column in ("patient_id", "case_id"):
         if column in table.columns:
-            owner = "patient_id" if "patient_id" in table.columns else "case_id"
-            names |= dict(zip(table[column], table[owner], strict=True))
+            names |= dict(zip(table[column], table["patient_id"], strict=True))
     return {name: owner for name, owner in names.items() if name}
 
 
@@ -142,7 +146,26 @@ def _find_patient(name: str, case_id: str, folder: str, patients: dict[str, str]
         return patients[max(prefixes, key=len)], False
     if len(parts) > 1:
         return parts[0], False
-    return case_id, True
+    return _SIDE.sub("", case_id).strip("-_.") or folder, True
+
+
+def _count_4d(manifest: pd.DataFrame, root: Path) -> dict[str, int]:
+    """Phases of the cases that are one 4D file."""
+    counts = {}
+    for case_id, cell in zip(manifest["case_id"], manifest["image"], strict=True):
+        if ";" not in cell and (size := _read_size(root / cell)) and len(size) == 4:
+            counts[case_id] = size[3]
+    return counts
+
+
+def _read_size(path: Path) -> tuple[int, ...] | None:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+    return tuple(reader.GetSize())
 
 
 def _measure(paths: list[Path]) -> tuple[tuple[float, float, float], tuple[int, int, int]]:

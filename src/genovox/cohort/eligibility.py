@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from genovox.cohort.gates import compare_exclusions, pass_gates, read_acceptances, split_labels
-from genovox.cohort.inspection import Inspection, inspect_case
+from genovox.cohort.inspection import UNKNOWN, Inspection, inspect_case
 from genovox.cohort.labels import LabelEvidence, LabelTable, read_labels
 from genovox.cohort.ledger import RULES, Exclusion, exclusions_table
 from genovox.cohort.manifest import describe_columns, read_manifest
@@ -23,7 +24,7 @@ from genovox.core.tasks import available_cores, refuse_machine_failures, run_man
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-INSPECTION_FORMAT = 1
+INSPECTION_FORMAT = 2
 
 
 def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
@@ -74,6 +75,9 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     if odd:
         log.warning("%d cases left out: %s, %s", len(odd), odd[0].source, odd[0].reason)
     included, exclusions = _select(study, stage, cases, evidence, workers or available_cores())
+    guessed = [case.case_id for case, found in included if found.scan["scan_orientation"] == UNKNOWN]
+    if guessed:
+        log.warning("%d cases state no orientation, such as %s: left and right are a guess", len(guessed), guessed[0])
     write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
     write_table(stage.folder / "exclusions.csv", exclusions_table(exclusions))
     write_json(stage.folder / "flow.json", describe_flow(cases, included, exclusions, labels.unit))
@@ -208,7 +212,8 @@ def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) ->
                     memory[keys[case_id]] = asdict(outcome.value)
                 advance()
     finally:
-        write_json(memory_path, memory)
+        with suppress(PermissionError):
+            write_json(memory_path, memory)
     refuse_machine_failures(of_machine, "case")
     return found
 

@@ -3,12 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
 
 from genovox.core.errors import ImageError
 from genovox.core.volume import Volume, read_stored_type, read_volume, reorient_to_ras
 
+UNKNOWN = "unknown"
 SAME_GRID_MM = 0.1
 
 
@@ -18,8 +21,8 @@ class Inspection:
 
     Attributes:
         scan: Scan metadata (``scan_matrix``, ``scan_spacing_mm``, …) as text.
-        fingerprint: Hash of the first phase's voxels in RAS order: equal for equal voxels, whatever the file's
-            compression or axis order.
+        fingerprint: Hash of the order of the first phase's voxels in RAS order: equal for copies, whatever the file's
+            compression, axis order or (increasing) rescaling of intensities.
     """
 
     scan: dict[str, str]
@@ -72,15 +75,15 @@ def inspect_images(paths: list[Path]) -> Inspection:
     low, high = float(volume.array.min()), float(volume.array.max())
     if low == high:
         raise ImageError(f"{paths[0].name} holds the value {low:g} only; convert the image again from its source")
-    eight_bit = low >= 0 and high <= 255 and bool((volume.array == np.floor(volume.array)).all())
+    full_8_bit = low == 0 and high == 255 and bool((volume.array == np.floor(volume.array)).all())
     scan = {
         "scan_format": "nifti" if ".nii" in paths[0].name.lower() else "nrrd",
         "scan_stored_type": read_stored_type(paths[0]),
-        "scan_eight_bit_range": "yes" if eight_bit else "no",
+        "scan_full_8_bit": "yes" if full_8_bit else "no",
         "scan_phases": str(len(volume.array)),
         "scan_matrix": _matrix(volume),
         "scan_spacing_mm": "x".join(f"{spacing:.3f}" for spacing in volume.spacing_mm),
-        "scan_orientation": volume.orientation,
+        "scan_orientation": volume.orientation if _states_orientation(paths[0]) else UNKNOWN,
     }
     return Inspection(scan, _fingerprint(volume))
 
@@ -91,10 +94,20 @@ def inspect_case(task: tuple[str, list[Path]]) -> Inspection:
 
 
 def _fingerprint(volume: Volume) -> str:
-    voxels = np.ascontiguousarray(reorient_to_ras(volume).array[0])
+    """Hash of the order of the voxels' values, which no rescaling of the intensities changes."""
+    voxels = reorient_to_ras(volume).array[0]
+    ranks = np.unique(voxels, return_inverse=True)[1].astype(np.int32)
     digest = hashlib.blake2b(repr(voxels.shape).encode(), digest_size=16)
-    digest.update(voxels.data)
+    digest.update(np.ascontiguousarray(ranks).data)
     return digest.hexdigest()
+
+
+def _states_orientation(path: Path) -> bool:
+    """Whether the file says where right and left are; nibabel takes a guess where it does not."""
+    if ".nii" not in path.name.lower():
+        return True
+    header: Any = nibabel.load(path).header
+    return bool(header["qform_code"] or header["sform_code"])
 
 
 def _matrix(volume: Volume) -> str:

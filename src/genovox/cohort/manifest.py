@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +16,7 @@ OPTIONAL = ("laterality", "site", "family_id", "part", "mask", "point", "box", "
 NOT_YET_USED = ("mask", "point", "box")
 PARTS = ("train", "val", "test")
 _LATERALITY = {"l": "left", "r": "right", "b": "bilateral", "": ""} | {n: n for n in ("left", "right", "bilateral")}
+PHASE_NAME = re.compile(r"(?:^|[_\-. /])(?:(?P<pre>pre)|(?:post|phase|ph)[_\-]?(?P<number>\d+))$", re.IGNORECASE)
 _PRIVATE = re.compile(
     r"^(patients?)?[_ -]?(full|first|last|sur|given|middle)?[_ -]?names?$"
     r"|birth|(^|[_ -])(dob|mrn|ssn|address|phone|email)($|[_ -])|accession|(^|[_ -])uid$|instanceuid"
@@ -61,9 +62,35 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
     ]
 
 
+def scan_name(column: str) -> str:
+    """Name of a scan column in ``cases.csv``: ``Field Strength`` becomes ``scan_field_strength``."""
+    return SCAN_PREFIX + re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_").removeprefix(SCAN_PREFIX)
+
+
 def private_columns(columns: Iterable[str]) -> list[str]:
     """Columns whose names say that they identify a person; they never leave the manifest."""
     return [column for column in columns if _PRIVATE.search(column.lower())]
+
+
+def phase_number(name: str) -> int | None:
+    """Phase that a file's name without suffix ends in: 0 for ``pre``, K for ``postK`` or ``phaseK``."""
+    match = PHASE_NAME.search(name)
+    if match is None:
+        return None
+    return 0 if match["pre"] else int(match["number"])
+
+
+def refuse_disorder(images: Sequence[str], place: str) -> None:
+    """Refuse phases whose names say that they are not in order.
+
+    Raises:
+        TableError: Naming the phases as given.
+    """
+    numbers = [phase_number(re.sub(r"\.(nii|nii\.gz|nrrd)$", "", image, flags=re.IGNORECASE)) for image in images]
+    named = [number for number in numbers if number is not None]
+    if named != sorted(named):
+        names = ", ".join(Path(image).name for image in images)
+        raise TableError(f"{place}: phases must run pre, post1, post2, …, got {names}; put them in order")
 
 
 def describe_columns(path: Path, *, part_column: str = "") -> list[str]:
@@ -106,6 +133,7 @@ def _read_row(row: dict[str, str], place: str, part_column: str, scan_columns: l
     images = tuple(image.strip() for image in row["image"].split(";") if image.strip())
     if not images:
         raise TableError(f"{place}: image must name at least one file, got {row['image']!r}; fill it in")
+    refuse_disorder(images, place)
     times = _read_times(row.get("phase_times_s", ""), place)
     if times and len(images) > 1 and len(times) != len(images):
         raise TableError(f"{place}: {len(images)} phases but {len(times)} phase_times_s; give one time a phase")
@@ -118,7 +146,7 @@ def _read_row(row: dict[str, str], place: str, part_column: str, scan_columns: l
         laterality=_LATERALITY[laterality],
         part=part,
         phase_times_s=times,
-        scan={SCAN_PREFIX + column.removeprefix(SCAN_PREFIX): row[column] for column in scan_columns},
+        scan={scan_name(column): row[column] for column in scan_columns},
     )
 
 

@@ -12,11 +12,12 @@ import json
 import logging
 import os
 import platform
+import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +30,16 @@ from genovox.core.errors import DataError, DiskFullError, TableError, UsageError
 log = logging.getLogger(__name__)
 
 STAGES = ("cohort", "preprocess", "train", "evaluate", "audit", "explain", "report")
+RESULTS = {
+    "cohort": ("cases.csv", "exclusions.csv", "flow.json"),
+    "preprocess": ("cases.csv", "volumes", "masks", "qc"),
+    "train": ("predictions.csv", "networks.json"),
+    "evaluate": ("metrics.json", "operating_points.json", "curves"),
+    "audit": ("audit.json",),
+    "explain": ("summary.json",),
+    "report": ("index.html", "model_card.md"),
+}
+"""What a finished stage holds at least; one that lost any of it is made anew."""
 REPORTED_VERSIONS = (
     "genovox",
     "torch",
@@ -132,6 +143,8 @@ def read_table(path: Path, *, required: tuple[str, ...] = ()) -> pd.DataFrame:
     except OSError as error:
         raise TableError(f"{path} cannot be read ({error.strerror}); check the path in the study file") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        if path.read_bytes()[:4] == b"PK\x03\x04":
+            raise TableError(f"{path} is a spreadsheet (xlsx), not a CSV table; save it as UTF-8 CSV") from None
         reason = str(error).strip().splitlines()[0]
         raise TableError(f"{path} is not a readable CSV table ({reason}); save it as UTF-8 CSV") from None
     if not isinstance(table.index, pd.RangeIndex):
@@ -143,6 +156,8 @@ def read_table(path: Path, *, required: tuple[str, ...] = ()) -> pd.DataFrame:
     with path.open(encoding="utf-8-sig", newline="") as file:
         # pandas renames a column that stands twice, and the second would pass as another column.
         table.columns = [name.strip() for name in next(csv.reader(file))]
+    if len(table.columns) == 1 and re.search(r"[;\t]", table.columns[0]):
+        raise TableError(f"{path} must separate its columns by commas, got {table.columns[0]!r}; save it as CSV again")
     repeated = table.columns[table.columns.duplicated()]
     if len(repeated):
         raise TableError(f"{path} must name each column once, got {repeated[0]!r} twice; rename or remove one")
@@ -198,7 +213,9 @@ class FileHashes:
     def save(self) -> None:
         """Keep the hashes for the next run."""
         if self._changed:
-            write_json(self._path, self._known)
+            # A folder that cannot be written is no reason not to look at a study.
+            with suppress(OSError):
+                write_json(self._path, self._known)
             self._changed = False
 
 
@@ -250,13 +267,18 @@ class Stage:
     def is_current(self) -> bool:
         """Whether the files on disk were made from exactly this."""
         record = read_stage(self.run, self.name)
-        return record is not None and record["key"] == self.key
+        return record is not None and record["key"] == self.key and not self._lost()
+
+    def _lost(self) -> list[str]:
+        return [name for name in RESULTS[self.name] if not (self.folder / name).exists()]
 
     def describe_change(self) -> str:
         """What makes the stage stale, in words."""
         record = read_stage(self.run, self.name)
         if record is None:
             return "not made yet"
+        if self._lost():
+            return f"{', '.join(self._lost())} is gone"
         before, now = _flatten(record["parts"]), _flatten(self.parts)
         changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
         words = [_describe_difference(name, before.get(name), now.get(name)) for name in changed]

@@ -134,7 +134,7 @@ def read_volume(path: Path) -> Volume:
     except OSError:  # a name longer than the system takes
         exists = False
     if not exists:
-        raise ImageError(f"no such image: {path.name}; check the path in the manifest")
+        raise ImageError(f"no such image: {path.name}; check the path")
     if not is_image_path(path):
         raise ImageError(
             f"{path.name} is not NIfTI or NRRD ({', '.join(NIFTI_SUFFIXES + NRRD_SUFFIXES)}); convert it first"

@@ -22,7 +22,8 @@ class Bundle:
         model: The network's name.
         networks: One a fold and repeat, in evaluation mode.
         ranges: Smallest and largest value of the training cohort by figure.
-        phases: Phases the training cases have, the fewest.
+        phases: Phases of the case that has the fewest.
+        most_phases: Phases of the case that has the most.
     """
 
     preprocess: PreprocessTable
@@ -30,6 +31,7 @@ class Bundle:
     networks: list[Network]
     ranges: dict[str, tuple[float, float]]
     phases: int
+    most_phases: int
 
 
 def load_bundle(run: Path, model: str = "") -> Bundle:
@@ -64,4 +66,5 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     columns |= {f"spacing_{axis}_mm": spacing[index] for index, axis in enumerate("xyz")}
     ranges = {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
     settings = PreprocessTable.model_validate(preprocess["parts"]["config"])
-    return Bundle(settings, model, networks, ranges, int(table["phases"].astype(int).min()))
+    phases = table["phases"].astype(int)
+    return Bundle(settings, model, networks, ranges, int(phases.min()), int(phases.max()))

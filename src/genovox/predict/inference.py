@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from genovox.cohort.manifest import refuse_disorder
 from genovox.core.errors import UsageError
 from genovox.predict.bundle import RANGES, Bundle, load_bundle
 from genovox.preprocess.pipeline import Figures, preprocess_images
@@ -61,6 +62,7 @@ def predict_scan(run: Path, images: list[Path], *, model: str = "", device: str 
     """
     if not images:
         raise UsageError("give at least one image")
+    refuse_disorder([path.name for path in images], "IMAGE")
     bundle = load_bundle(run, model)
     done = preprocess_images(images, bundle.preprocess)
     target = choose_device(device)
@@ -90,4 +92,6 @@ def compare_with_cohort(figures: Figures, bundle: Bundle) -> list[str]:
             warnings.append(f"out of range: {_WORDS[name]} is {value:.4g}, the networks saw {low:.4g} to {high:.4g}")
     if figures.phases < bundle.phases:
         warnings.append(f"missing phase: the scan has {figures.phases} phases, every training case had {bundle.phases}")
+    if figures.phases > bundle.most_phases:
+        warnings.append(f"more phases: the scan has {figures.phases}, no training case had over {bundle.most_phases}")
     return warnings

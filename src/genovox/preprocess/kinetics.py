@@ -35,7 +35,7 @@ def make_channels(phases: Array, channels: tuple[str, ...]) -> Array:
         if _last_phase(channel) >= len(phases):
             raise ImageError(
                 f"channel {channel} needs {_last_phase(channel) + 1} phases, the case has {len(phases)}; "
-                "add the phases to the manifest's image column or choose other channels"
+                "give every phase, or choose other preprocess.channels"
             )
     return np.stack([_make_channel(phases, channel) for channel in channels])
 

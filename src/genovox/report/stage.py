@@ -27,4 +27,3 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noq
     results = read_results(study, stage.run)
     write_text(stage.folder / "model_card.md", render_card(results))
     write_text(stage.folder / "index.html", render_page(results))
-    log.info("report: open index.html in the run's folder report")
