@@ -149,3 +149,30 @@ def test_stratified_auc_compares_like_with_like() -> None:
 @pytest.mark.parametrize(("out", "status"), [([], "pass"), ([1, 0], "pass"), ([1] * 7, "warn"), ([1] * 12, "fail")])
 def test_one_sided_exclusion(out: list[int], status: str) -> None:
     assert check_exclusions([1] * 60 + [0] * 60, out, "").status == status
+
+
+@pytest.mark.parametrize("kind", ["numbers with a gap", "dates", "words"])
+def test_what_separates_the_classes_is_found_in_any_form(kind: str) -> None:
+    cases, folds, scores = _cohort(9, shortcut=0.0, effect=1.0)
+    random = np.random.default_rng(0)
+    if kind == "dates":
+        column = [f"{2012 + 6 * label}-{1 + n % 12:02d}-{1 + n % 28:02d}" for n, label in enumerate(cases["label"])]
+    elif kind == "words":
+        column = ["early" if label else "late" for label in cases["label"]]
+    else:
+        column = [f"{1 + label + random.random():.4f}" for label in cases["label"]]
+        column[3] = ""
+    finding = _weigh(cases.assign(scan_extra=column), folds, scores)
+    assert finding.tells_label
+    assert check_metadata(finding).status == "fail"
+
+
+def test_a_column_nothing_can_be_learnt_from_is_not_assessed() -> None:
+    cases, folds, scores = _cohort(10, shortcut=0.0, effect=1.0)
+    cases["scan_serial"] = [f"s-{n}" for n in range(PATIENTS)]
+    finding = _weigh(cases, folds, scores)
+    assert finding.unusable == ("scan_serial",)
+    check = check_metadata(finding)
+    assert check.status == "not-assessed"
+    assert "value of its own in serial" in check.finding
+    assert not finding.rules_out

@@ -115,6 +115,13 @@ def _three_patients(folder: Path) -> None:
     _edit_table(folder / "manifest.csv", lambda table: table.head(3))
 
 
+def _disorder(folder: Path) -> None:
+    _edit_table(
+        folder / "manifest.csv",
+        lambda table: table.assign(image=[";".join(cell.split(";")[::-1]) for cell in table["image"]]),
+    )
+
+
 def _no_rows(folder: Path) -> None:
     _edit_table(folder / "manifest.csv", lambda table: table.head(0))
 
@@ -151,6 +158,7 @@ def _same_volume(folder: Path) -> None:
         (_one_class, 3, "widen the cohort"),
         (_three_patients, 3, "3 folds need at least 3 groups of each class"),
         (_no_rows, 3, "at least one case"),
+        (_disorder, 3, "phases must run pre, post1, post2"),
         (_empty_table, 3, "not a readable CSV table"),
         (_folder_for_table, 3, "genovox init"),
         (_split_family, 4, "must stay in one part"),
@@ -210,7 +218,7 @@ def test_a_bad_image_is_a_row_of_exclusions(study: Path, kind: str) -> None:
     run = study.parent / "runs" / "small" / "cohort"
     exclusions = read_table(run / "exclusions.csv")
     assert exclusions["case_id"].tolist() == ["P005"]
-    assert exclusions["reason"].iloc[0].endswith(("source", "manifest"))
+    assert exclusions["reason"].iloc[0].endswith(("source", "check the path"))
     assert len(read_table(run / "cases.csv")) == 23
 
 

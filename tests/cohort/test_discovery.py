@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -80,3 +81,25 @@ def test_folders_that_hold_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(b"garbage")
     with pytest.raises(DataError, match=r"none of 1 images can be read, such as a.nii"):
         discover_images(tmp_path, None, tmp_path)
+
+
+def test_left_and_right_of_one_woman_are_one_guessed_patient(tmp_path: Path, shapes: ModuleType) -> None:
+    scans = shapes.write_scans(tmp_path, patients=2, seed=1)
+    for path in sorted(scans.iterdir()):
+        side = "left" if path.name.startswith("P001") else "right"
+        path.rename(scans / path.name.replace("P001", f"X00_{side}").replace("P002", f"X00_{side}"))
+    (tmp_path / "labels.csv").write_text("case_id,label\nX00_left,1\nX00_right,0\n")
+    found = discover_images(scans, tmp_path / "labels.csv", tmp_path)
+    assert found.manifest["patient_id"].tolist() == ["X00", "X00"]
+    assert found.manifest["laterality"].tolist() == ["left", "right"]
+    assert found.guessed_patients == ["X00_left", "X00_right"]
+
+
+def test_phases_of_a_4d_file_are_counted_and_gaps_are_left_out(tmp_path: Path, shapes: ModuleType) -> None:
+    phases = np.stack(shapes.draw_phases(np.random.default_rng(0), carrier=True))
+    write_nifti(tmp_path / "scans" / "whole.nii.gz", Volume(phases, np.eye(4)))
+    for name in ("gap_pre", "gap_post2", "late_post1"):
+        write_nifti(tmp_path / "scans" / f"{name}.nii", Volume(phases[:1], np.eye(4)))
+    found = discover_images(tmp_path / "scans", None, tmp_path)
+    assert found.phases == {"whole": 3}
+    assert sorted(found.incomplete) == ["gap", "late"]

@@ -35,7 +35,7 @@ def test_a_bad_case_never_ends_the_run(shapes_study: MakeStudy) -> None:
     reasons = excluded.set_index("case_id")["reason"]
     assert (reasons != "").all()
     assert "P001_post1.nii.gz cannot be read" in reasons["C001"]
-    assert reasons["C002"] == "no such image: P002_pre.nii.gz; check the path in the manifest"
+    assert reasons["C002"] == "no such image: P002_pre.nii.gz; check the path"
     assert reasons["C004"] == "label empty: no reason given in labels.csv"
     flow = read_json(stage.folder / "flow.json")
     assert flow["manifest"]["cases"] == 18

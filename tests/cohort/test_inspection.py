@@ -1,6 +1,7 @@
 import itertools
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -54,7 +55,7 @@ def test_what_is_said_of_a_scan(tmp_path: Path) -> None:
     assert inspect_images([path]).scan == {
         "scan_format": "nifti",
         "scan_stored_type": "float32",
-        "scan_eight_bit_range": "no",
+        "scan_full_8_bit": "no",
         "scan_phases": "1",
         "scan_matrix": "5x4x3",
         "scan_spacing_mm": "1.000x1.500x2.000",
@@ -63,11 +64,11 @@ def test_what_is_said_of_a_scan(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("scale", "offset", "word"), [(1, 0, "yes"), (1, -5, "no"), (0.5, 0, "no"), (2, 0, "no")])
-def test_eight_bit_range(tmp_path: Path, scale: float, offset: float, word: str) -> None:
+def test_full_8_bit(tmp_path: Path, scale: float, offset: float, word: str) -> None:
     array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
-    array[0, 0, 0] = 255
+    array[-1, -1, -1] = 255
     path = _write(tmp_path / "a.nii", array * scale + offset)
-    assert inspect_images([path]).scan["scan_eight_bit_range"] == word
+    assert inspect_images([path]).scan["scan_full_8_bit"] == word
 
 
 def test_fingerprint_is_of_the_voxels(tmp_path: Path) -> None:
@@ -85,6 +86,17 @@ def test_fingerprint_is_of_the_voxels(tmp_path: Path) -> None:
         stored = sitk.PermuteAxes(image, order)[:: signs[0], :: signs[1], :: signs[2]]
         sitk.WriteImage(stored, str(tmp_path / "turned.nii.gz"))
         assert inspect_images([tmp_path / "turned.nii.gz"]).fingerprint == expected
-    assert inspect_images([_write(tmp_path / "b.nii", array + np.eye(5)[:4])]).fingerprint != expected
+    for copy in (array * 1.5 + 20, np.sqrt(array + 1)):
+        assert inspect_images([_write(tmp_path / "b.nii", copy)]).fingerprint == expected
+    swapped = array.copy()
+    swapped[0, 0, :2] = array[0, 0, 1::-1]
+    assert inspect_images([_write(tmp_path / "b.nii", swapped)]).fingerprint != expected
     assert inspect_images([_write(tmp_path / "b.nii", array[:, ::-1])]).fingerprint != expected
     assert inspect_images([_write(tmp_path / "b.nii", array.reshape(3, 5, 4))]).fingerprint != expected
+
+
+def test_a_file_that_states_no_orientation_is_told(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(_scan().T, None)
+    image.header["qform_code"] = image.header["sform_code"] = 0
+    nibabel.save(image, tmp_path / "a.nii")
+    assert inspect_images([tmp_path / "a.nii"]).scan["scan_orientation"] == "unknown"

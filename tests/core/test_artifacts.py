@@ -13,7 +13,7 @@ import pytest
 
 from genovox.core import artifacts
 from genovox.core.artifacts import FileHashes, Stage
-from genovox.core.errors import DiskFullError, TableError, UsageError
+from genovox.core.errors import DataError, DiskFullError, TableError, UsageError
 
 WRITER = """
 import sys
@@ -176,7 +176,7 @@ def test_a_table_comes_back_as_text(tmp_path: Path) -> None:
         (b"a,b\n1,2,\n", "remove commas at the ends of the rows"),
         (b"a,b, a\n1,2,3\n", "must name each column once, got 'a' twice"),
         (b"a,c\n1,2\n", "must have the columns a, b, got a, c; add b"),
-        (b"a;b\n1;2\n", "must have the columns a, b, got a;b; add a, b"),
+        (b"a;b\n1;2\n", "must separate its columns by commas, got 'a;b'"),
     ],
 )
 def test_tables_that_are_none(tmp_path: Path, content: bytes, words: str) -> None:
@@ -261,12 +261,44 @@ def _stage(run: Path, **changes: object) -> Stage:
 def test_every_part_of_the_key_counts_and_is_named(tmp_path: Path, changes: dict[str, object], words: str) -> None:
     before, after = _stage(tmp_path), _stage(tmp_path, **changes)
     assert before.describe_change() == "not made yet"
-    assert before.bring_up_to_date(lambda: None)
+    assert before.bring_up_to_date(lambda: _make_results(before))
     assert before.is_current()
     assert not before.bring_up_to_date(lambda: pytest.fail("a current stage was built again"))
     assert after.key != before.key
     assert not after.is_current()
     assert after.describe_change() == words
+
+
+def _make_results(stage: artifacts.Stage) -> None:
+    for name in artifacts.RESULTS[stage.name]:
+        (stage.folder / name).touch()
+
+
+def test_a_stage_that_lost_its_result_is_made_anew(tmp_path: Path) -> None:
+    stage = _stage(tmp_path)
+    stage.bring_up_to_date(lambda: _make_results(stage))
+    (stage.folder / "predictions.csv").unlink()
+    assert not stage.is_current()
+    assert stage.describe_change() == "predictions.csv is gone"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\x00\xff", b"[]"])
+def test_a_damaged_memory_is_forgotten_and_a_damaged_record_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "hashes.json"
+    path.write_bytes(content)
+    assert artifacts.recall(path) == {}
+    if content != b"[]":
+        with pytest.raises(DataError, match=r"hashes.json cannot be read .*delete it"):
+            artifacts.read_json(path)
+
+
+def test_a_spreadsheet_and_a_doubled_column_are_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"PK\x03\x04\xa8\xff\xff")
+    with pytest.raises(TableError, match="is a spreadsheet"):
+        artifacts.read_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("patient_id,label,label\np,1,0\n")
+    with pytest.raises(TableError, match="'label' twice"):
+        artifacts.read_table(tmp_path / "t.csv")
 
 
 def test_a_stage_is_valid_only_when_it_is_finished(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from examples.shapes import draw_phases
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_table
-from genovox.core.errors import ImageError, UsageError
+from genovox.core.errors import ImageError, TableError, UsageError
 from genovox.core.volume import Volume, read_volume, write_nifti
 from genovox.predict.inference import predict_scan
 from tests.conftest import FinishedRun
@@ -40,6 +40,20 @@ def test_foreign_spacing_and_intensity_are_warned_of(finished_run: FinishedRun, 
     warnings = " ".join(predict_scan(finished_run.run, paths).warnings)
     for words in ("spacing, left to right", "spacing, feet to head", "median intensity", "foreground volume"):
         assert words in warnings
+
+
+def test_phases_out_of_order_are_refused(finished_run: FinishedRun) -> None:
+    """As a shell's ``P001_*`` gives them: post1, post2, pre."""
+    with pytest.raises(TableError, match="put them in order"):
+        predict_scan(finished_run.run, sorted(_scan_paths(finished_run)))
+
+
+def test_more_phases_than_training_ever_had_are_warned_of(finished_run: FinishedRun, tmp_path: Path) -> None:
+    volumes = [read_volume(path) for path in _scan_paths(finished_run)]
+    phases = np.concatenate([volume.array for volume in (*volumes, volumes[-1])])
+    write_nifti(tmp_path / "four.nii", Volume(phases, volumes[0].affine))
+    warnings = predict_scan(finished_run.run, [tmp_path / "four.nii"]).warnings
+    assert "more phases: the scan has 4, no training case had over 3" in warnings
 
 
 def test_fewer_phases_than_a_channel_needs_is_an_error(finished_run: FinishedRun) -> None:
