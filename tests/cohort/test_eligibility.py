@@ -86,3 +86,18 @@ def test_unused_columns_are_told(shapes_study: MakeStudy, caplog: pytest.LogCapt
     manifest.write_text(manifest.read_text().replace(",site\n", ",mask\n"))
     _build(path)
     assert "manifest.csv: column mask is kept but has no effect in this version" in caplog.text
+
+
+def test_two_breasts_need_two_images(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=8)
+    path.write_text(path.read_text().replace("[cohort]\n", '[cohort]\nunit = "breast"\nbreasts = "both"\n'))
+    manifest = path.parent / "manifest.csv"
+    lines = manifest.read_text().splitlines()
+    rows = [f"{row},left" for row in lines[1:]] + [lines[1].replace("C001", "C001-right") + ",right"]
+    manifest.write_text("\n".join([lines[0] + ",laterality", *rows]) + "\n")
+    with pytest.raises(DataError, match="C001 and C001-right are the same voxels"):
+        _build(path)
+    manifest.write_text("\n".join([lines[0] + ",laterality", *rows[:-2], lines[8] + ","]) + "\n")
+    _, cases, excluded = _build(path)
+    assert len(cases) == 7
+    assert excluded["rule"].tolist() == ["side"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from genovox.cohort.splits import FIXED
 from genovox.core.errors import UsageError
 from genovox.evaluate.comparison import METHOD, NOTE, compare_with_primary
 from genovox.evaluate.intervals import Clusters, draw_weights
@@ -20,7 +21,7 @@ from genovox.evaluate.schema import (
     OperatingPoints,
 )
 from genovox.evaluate.scoring import BlockScores, FoldKey, list_folds, score_block
-from genovox.evaluate.thresholds import FIXED_FOLD, RULE, choose_fixed_threshold, choose_fold_threshold
+from genovox.evaluate.thresholds import RULE, choose_fixed_threshold, choose_fold_threshold
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def evaluate_predictions(
     units = gather_units(table, label_unit=label_unit)
     points = {model: _choose_points(units[units["model"] == model]) for model in models}
     test = units[units["part"] == "test"]
-    fixed = test["fold"] == FIXED_FOLD
+    fixed = test["fold"] == FIXED
     rotating_scores, differences = _score_models(test[~fixed], points, resamples=resamples, seed=seed)
     fixed_scores, fixed_differences = _score_models(test[fixed], points, resamples=resamples, seed=seed)
     blocks = {"cross_validation": rotating_scores, "fixed": fixed_scores}
@@ -111,14 +112,14 @@ def _choose_points(units: pd.DataFrame) -> dict[FoldKey, OperatingPoint]:
     """Operating points of one model; only the clusters of the test rows are passed on, never scores or labels."""
     validation, test = units[units["part"] == "val"], units[units["part"] == "test"]
     points = {}
-    for (repeat, fold), rows in list_folds(test[test["fold"] != FIXED_FOLD]).items():
+    for (repeat, fold), rows in list_folds(test[test["fold"] != FIXED]).items():
         points[repeat, fold] = choose_fold_threshold(
             validation[validation["repeat"] == repeat],
             repeat=repeat,
             fold=fold,
-            test_clusters=test.loc[test["fold"] != FIXED_FOLD, "cluster"].to_numpy()[rows],
+            test_clusters=test.loc[test["fold"] != FIXED, "cluster"].to_numpy()[rows],
         )
-    for repeat, fold in list_folds(test[test["fold"] == FIXED_FOLD]):
+    for repeat, fold in list_folds(test[test["fold"] == FIXED]):
         points[repeat, fold] = choose_fixed_threshold(validation, repeat=repeat)
     return points
 

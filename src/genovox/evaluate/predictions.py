@@ -8,10 +8,10 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
+from genovox.cohort.splits import FIXED
 from genovox.core.errors import LeakageError, SingleClassError, TableError, UsageError
 from genovox.evaluate.intervals import cluster_patients
 from genovox.evaluate.schema import LabelUnit
-from genovox.evaluate.thresholds import FIXED_FOLD
 
 REQUIRED_COLUMNS = ("case_id", "patient_id", "model", "repeat", "fold", "part", "label", "score")
 _ROW_KEY = ["model", "repeat", "fold", "part", "case_id"]
@@ -42,7 +42,7 @@ def validate_predictions(predictions: pd.DataFrame, *, label_unit: LabelUnit) ->
     table["cluster"] = cluster_patients(table["patient_id"], table.get("family_id"))
     _refuse_leakage(table)
     _require_same_tests(table)
-    for fixed, rows in table[table["part"] == "test"].groupby(table["fold"] == FIXED_FOLD):
+    for fixed, rows in table[table["part"] == "test"].groupby(table["fold"] == FIXED):
         if rows["label"].nunique() < 2:
             where = "the fixed test part" if fixed else "the test folds"
             raise SingleClassError(
@@ -135,7 +135,7 @@ def _require_consistency(table: pd.DataFrame, label_unit: LabelUnit) -> None:
 
 
 def _refuse_leakage(table: pd.DataFrame) -> None:
-    test, fixed = table["part"] == "test", table["fold"] == FIXED_FOLD
+    test, fixed = table["part"] == "test", table["fold"] == FIXED
     rotating = table[test & ~fixed]
     _refuse_shared(table.groupby(["repeat", "fold", "cluster"])["part"].nunique(), table, "one part of a fold")
     _refuse_shared(
@@ -161,7 +161,7 @@ def _refuse_shared(places: "pd.Series[int]", table: pd.DataFrame, rule: str) -> 
 
 def _require_same_tests(table: pd.DataFrame) -> None:
     test = table[table["part"] == "test"]
-    fixed = test[test["fold"] == FIXED_FOLD]
+    fixed = test[test["fold"] == FIXED]
     if fixed.duplicated(["model", "case_id"]).any():
         raise TableError(
             f"the fixed test part is scored once, got {fixed['repeat'].nunique()} repeats of it; "

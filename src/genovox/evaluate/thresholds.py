@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from genovox.cohort.splits import FIXED
 from genovox.evaluate.discrimination import trace_roc
 from genovox.evaluate.schema import OperatingPoint
 
@@ -14,7 +15,6 @@ RULE = (
     "which misses fewer carriers; positive: score >= threshold"
 )
 DEFAULT_THRESHOLD = 0.5
-FIXED_FOLD = "fixed"
 
 
 def choose_youden_threshold(labels: ArrayLike, scores: ArrayLike) -> float | None:
@@ -78,9 +78,9 @@ def choose_fixed_threshold(validation: pd.DataFrame, *, repeat: int) -> Operatin
     """The threshold of the fixed test part, from one model's validation rows of all folds and repeats."""
     threshold = choose_youden_threshold(validation["label"], validation["score"])
     if threshold is not None:
-        return _describe(validation, threshold, repeat=repeat, fold=FIXED_FOLD, source="all-folds")
+        return _describe(validation, threshold, repeat=repeat, fold=FIXED, source="all-folds")
     note = f"{_explain_no_cut(validation)}: {DEFAULT_THRESHOLD} by default"
-    return _describe(validation, DEFAULT_THRESHOLD, repeat=repeat, fold=FIXED_FOLD, source="default", note=note)
+    return _describe(validation, DEFAULT_THRESHOLD, repeat=repeat, fold=FIXED, source="default", note=note)
 
 
 def _explain_no_cut(validation: pd.DataFrame) -> str:
