@@ -27,7 +27,7 @@ def test_phases_needed(channels: tuple[str, ...], count: int) -> None:
 
 @pytest.mark.parametrize(("channel", "count"), [("post4", 5), ("subtraction7", 8)])
 def test_a_missing_phase(channel: str, count: int) -> None:
-    with pytest.raises(ImageError, match=f"channel {channel} needs {count} phases, the case has 4; add the phases"):
+    with pytest.raises(ImageError, match=f"channel {channel} needs {count} phases, the case has 4; give every phase"):
         make_channels(PHASES, ("pre", channel))
     with pytest.raises(ImageError, match="channel washout needs 3 phases, the case has 2"):
         make_channels(PHASES[:2], ("washout",))

@@ -1,13 +1,14 @@
 """One small study, run from scans to explanations once; each test may read it or copy it to change it."""
 
 import csv
-import importlib.util
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from examples import shapes
 from genovox.audit import stage as audit_stage
 from genovox.cohort import eligibility
 from genovox.core.artifacts import Stage
@@ -75,8 +76,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     study.save_snapshot(run)
     for module in (eligibility, preprocess_stage, crossval, evaluate_stage, audit_stage, explain_stage):
         stage = module.open_stage(study, run, "cpu")
-        module.build_stage(study, stage, 1)
-        stage.bring_up_to_date(lambda: None)
+        stage.bring_up_to_date(partial(module.build_stage, study, stage, 1))
     return TinyRun(study, run)
 
 
@@ -96,12 +96,6 @@ def page(tiny: TinyRun) -> str:
 
 
 def _write_inputs(root: Path) -> None:
-    path = Path(__file__).parents[2] / "examples" / "shapes.py"
-    spec = importlib.util.spec_from_file_location("shapes", path)
-    assert spec is not None
-    assert spec.loader is not None
-    shapes = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(shapes)
     shapes.write_scans(root, patients=PATIENTS, seed=7)
     rows = [["case_id", "patient_id", "image", "site", "vendor", "split"]]
     for number in range(PATIENTS):
