@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 from sklearn.metrics import (
     accuracy_score,
@@ -20,12 +20,13 @@ from sklearn.metrics import (
 
 from genovox.evaluate.discrimination import (
     GRID,
+    Confusion,
     average_precision,
-    count_decisions,
+    cells_of_decisions,
     rank_rows,
     rates_of_confusion,
     roc_auc,
-    trace_precision,
+    sum_cells,
     trace_roc,
 )
 
@@ -67,11 +68,15 @@ def test_flipped_labels_mirror_the_auc(rows: Rows) -> None:
     assert total[0] == pytest.approx(1, abs=1e-12)
 
 
+def _count(labels: ArrayLike, calls: ArrayLike, weights: ArrayLike) -> Confusion:
+    return sum_cells(cells_of_decisions(labels, calls), np.atleast_2d(np.asarray(weights, dtype=float)))
+
+
 @given(weighted_rows(), st.floats(0.05, 0.95))
 def test_decisions_equal_scikit_learn(rows: Rows, threshold: float) -> None:
     labels, scores, weights = rows
     calls = scores >= threshold
-    rates = {name: value[0] for name, value in rates_of_confusion(count_decisions(labels, calls, weights)).items()}
+    rates = {name: value[0] for name, value in rates_of_confusion(_count(labels, calls, weights)).items()}
     assert rates["accuracy"] == pytest.approx(accuracy_score(labels, calls, sample_weight=weights))
     assert rates["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, calls, sample_weight=weights))
     assert rates["recall"] == pytest.approx(recall_score(labels, calls, sample_weight=weights))
@@ -112,7 +117,7 @@ def test_a_class_without_weight_has_no_area() -> None:
 
 
 def test_no_positive_call_leaves_precision_undefined() -> None:
-    rates = rates_of_confusion(count_decisions([0, 1], [False, False]))
+    rates = rates_of_confusion(_count([0, 1], [False, False], [1, 1]))
     assert np.isnan(rates["precision"][0])
     assert rates["recall"][0] == 0
     assert rates["f1"][0] == 0
@@ -127,8 +132,6 @@ def test_curves_follow_their_points(rows: Rows) -> None:
     assert np.trapezoid(sensitivity, false) == pytest.approx(ranking.roc_auc[0])
     assert len(reached) == len(false)
     assert np.trapezoid(ranking.sensitivity[0], GRID) == pytest.approx(ranking.roc_auc[0], abs=GRID[1])
-    recall, _ = trace_precision(labels, scores, weights)
-    assert recall[-1] == 1
     # A grid of steps is off by at most one cell a change of precision, which falls and rises within [0, 1].
     moves = np.abs(np.diff(ranking.precision[0])).sum()
     mean = np.trapezoid(ranking.precision[0], GRID)

@@ -180,27 +180,9 @@ def trace_roc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
     return np.append(0.0, _divide(false, false[-1:])), np.append(0.0, _divide(true, true[-1:])), reached
 
 
-def trace_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
-    """Recalls and precisions at each distinct score, highest first, each of shape (points,)."""
-    true, false = _one_curve(labels, scores, weights)
-    return _divide(true, true[-1:]), _divide(true, true + false)
-
-
 def _one_curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats]:
     true, false = next(_accumulate_calls(labels, scores, _as_rows(weights, np.size(scores))))
     return true[0], false[0]
-
-
-def count_decisions(labels: ArrayLike, calls: ArrayLike, weights: ArrayLike | None = None) -> Confusion:
-    """Weighted confusion counts of decisions.
-
-    Args:
-        labels: 0 or 1, shape (n,).
-        calls: True where called positive, shape (n,).
-        weights: Shape (B, n), (n,) or None.
-    """
-    cells = cells_of_decisions(labels, calls)
-    return sum_cells(cells, _as_rows(weights, len(cells)))
 
 
 def cells_of_decisions(labels: ArrayLike, calls: ArrayLike) -> Floats:

@@ -26,6 +26,7 @@ from genovox.core.tasks import run_many, show_progress
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
 from genovox.dataset.loader import FORMAT as LOADER_FORMAT
 from genovox.models.build import FORMAT as NETWORK_FORMAT
+from genovox.models.build import parameter_count
 from genovox.train.checkpoint import save_network
 from genovox.train.loop import history_rows, score_cases, train_network
 from genovox.train.resolution import Resolution, resolve
@@ -216,6 +217,7 @@ def train_fold(task: FoldTask) -> str:
             "fold": task.fold,
             "seed": task.seed,
             "channels": channels,
+            "parameters": parameter_count(trained.network),
             "best_epoch": best.epoch,
             "epochs": len(trained.history),
             "validation_loss": best.validation_loss,
