@@ -101,3 +101,14 @@ def test_two_breasts_need_two_images(shapes_study: MakeStudy) -> None:
     _, cases, excluded = _build(path)
     assert len(cases) == 7
     assert excluded["rule"].tolist() == ["side"]
+
+
+def test_a_file_that_opens_but_cannot_be_read_costs_its_own_case_only(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=12)
+    scan = path.parent / "scans" / "P001_pre.nii.gz"
+    scan.unlink()
+    scan.symlink_to("/proc/self/mem")  # opens, and fails with an input/output error at the first byte
+    _, cases, excluded = _build(path)
+    assert excluded["case_id"].tolist() == ["C001"]
+    assert "cannot be read" in excluded["reason"][0]
+    assert len(cases) == 11

@@ -52,7 +52,7 @@ def _digest(hashes: FileHashes, file: Path) -> str:
     """Hash of a file; one that cannot be opened is its own case's trouble, told when the case is read."""
     try:
         return hashes.digest(file) if file.is_file() else "missing"
-    except OSError:
+    except (OSError, DataError):
         return "missing"
 
 
