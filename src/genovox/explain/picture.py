@@ -7,13 +7,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from genovox.core.artifacts import atomic_path
-from genovox.preprocess.quality import slice_view, view_size_mm
+from genovox.preprocess.quality import VIEWS, slice_view, view_size_px
 
 TILE = 220
 _GAP = 4
 _HEADER = 22
 _INK = (232, 232, 232)
-_VIEWS = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))
 
 
 def draw_overlay(
@@ -36,10 +35,8 @@ def draw_overlay(
     grey = np.clip((ground - low) / max(float(high - low), 1e-9), 0, 1)
     peak = np.unravel_index(int(heat.argmax()), heat.shape) if heat.any() else tuple(size // 2 for size in heat.shape)
     centre = int(peak[0]), int(peak[1]), int(peak[2])
-    for column, (view, left, right) in enumerate(_VIEWS):
-        width_mm, height_mm = view_size_mm(view, ground.shape, spacing_mm)
-        scale = TILE / max(width_mm, height_mm)
-        size = max(1, round(width_mm * scale)), max(1, round(height_mm * scale))
+    for column, (view, left, right) in enumerate(VIEWS):
+        size = view_size_px(view, ground.shape, spacing_mm, TILE)
         plain = _enlarge(slice_view(grey, view, centre), size)
         warm = _enlarge(slice_view(heat, view, centre), size)
         for row, pixels in enumerate((plain[..., None].repeat(3, 2), _blend(plain, warm))):

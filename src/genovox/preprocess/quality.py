@@ -18,7 +18,7 @@ _OUTLINE = 255
 _PALETTE = [level * 255 // (_GREYS - 1) for level in range(_GREYS) for _ in "rgb"] + [255, 176, 0]
 _INK = 232
 _PAPER = 16
-_VIEWS = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))
+VIEWS = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))
 
 
 def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, channels: tuple[str, ...]) -> None:
@@ -42,7 +42,7 @@ def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, cha
     for row, name in enumerate(channels):
         low, high = np.percentile(volume.array[row, ::2, ::2, ::2], [0.5, 99.7])
         top = _HEADER + row * (TILE + _GAP)
-        for column, (view, left, right) in enumerate(_VIEWS):
+        for column, (view, left, right) in enumerate(VIEWS):
             tile = _tile(
                 volume.array[row],
                 outline,
@@ -77,6 +77,15 @@ def view_size_mm(view: str, shape: tuple[int, ...], spacing_mm: tuple[float, flo
     return {"axial": (x, y), "coronal": (x, z), "sagittal": (y, z)}[view]
 
 
+def view_size_px(
+    view: str, shape: tuple[int, ...], spacing_mm: tuple[float, float, float], tile: int
+) -> tuple[int, int]:
+    """Width and height of a view in true proportion, the longer one filling a tile; shape is (z, y, x)."""
+    width_mm, height_mm = view_size_mm(view, shape, spacing_mm)
+    scale = tile / max(width_mm, height_mm)
+    return max(1, round(width_mm * scale)), max(1, round(height_mm * scale))
+
+
 def _centre(mask: Mask) -> tuple[int, int, int]:
     if not mask.any():
         return mask.shape[0] // 2, mask.shape[1] // 2, mask.shape[2] // 2
@@ -99,9 +108,7 @@ def _tile(
     pixels = slice_view(array, view, centre)
     scaled = (pixels - window[0]) / max(window[1] - window[0], 1e-9) * (_GREYS - 1)
     grey = np.clip(scaled, 0, _GREYS - 1).astype(np.uint8)
-    width_mm, height_mm = view_size_mm(view, array.shape, spacing_mm)
-    scale = TILE / max(width_mm, height_mm)
-    size = max(1, round(width_mm * scale)), max(1, round(height_mm * scale))
+    size = view_size_px(view, array.shape, spacing_mm, TILE)
     tile = Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR)
     if outline is None:
         return tile
