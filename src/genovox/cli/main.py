@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from genovox.cli import doctor, init, predict, stages
+from genovox.cli import doctor, init, predict, simulate, stages
 
 app = typer.Typer(
     name="genovox",
@@ -20,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("init")(init.init)
+app.command("simulate")(simulate.simulate)
 for verb in stages.STAGE_VERBS:
     app.command(verb.__name__)(verb)
 app.command("predict")(predict.predict)
