@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from genovox.cohort.ledger import RULES, Exclusion, exclusions_table
+from genovox.cohort.gates import RULES, Exclusion, exclusions_table
 
 ROW = Exclusion("case", "c1", "p1", "cohort", "image", "truncated", 1)
 

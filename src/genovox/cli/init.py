@@ -58,7 +58,7 @@ def init(
 
     import pandas as pd
 
-    from genovox.cohort.discovery import discover_images, propose_grid
+    from genovox.cli.discovery import discover_images, propose_grid
     from genovox.core.artifacts import write_table, write_text
     from genovox.core.errors import UsageError
 

@@ -11,10 +11,15 @@ def predict(
     run: RunPath,
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE...", help="One 3D or 4D file, or the phases in order (or joined by ;)."),
+        typer.Argument(
+            metavar="IMAGE...", help="One 3D or 4D file, the phases in order (or joined by ;), or a DICOM folder."
+        ),
     ],
     model: Annotated[str, typer.Option(help="Network to use; default: the study's primary model.")] = "",
     device: Device = "auto",
+    point: Annotated[
+        str, typer.Option(metavar="X,Y,Z", help="Where the lesion is, RAS mm, for a run whose cases are lesions.")
+    ] = "",
     *,
     as_json: Json = False,
 ) -> None:
@@ -31,7 +36,7 @@ def predict(
 
     start_log()
     paths = [Path(part) for image in images for part in image.split(";") if part]
-    prediction = predict_scan(run, paths, model=model, device=device)
+    prediction = predict_scan(run, paths, model=model, device=device, point_mm=_read_point(point))
     if as_json:
         typer.echo(json.dumps(asdict(prediction), indent=2))
         return
@@ -43,3 +48,9 @@ def predict(
     for warning in prediction.warnings:
         typer.echo(f"warning: {warning}")
     typer.echo(prediction.notice)
+
+
+def _read_point(text: str) -> tuple[float, ...]:
+    from genovox.cohort.manifest import read_point
+
+    return read_point(text.replace(",", ";"), "--point")

@@ -1,24 +1,32 @@
 """Who is in the study, who is not, and why: the cohort stage."""
 
 import logging
-from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from genovox.cohort.gates import compare_exclusions, pass_gates, read_acceptances, split_labels
+from genovox.cohort.gates import (
+    Exclusion,
+    compare_exclusions,
+    count_rules,
+    describe_flow,
+    exclusions_table,
+    pass_gates,
+    read_acceptances,
+    split_labels,
+    summarise_flow,
+)
 from genovox.cohort.inspection import UNKNOWN, Inspection, inspect_case
-from genovox.cohort.labels import LabelEvidence, LabelTable, read_labels
-from genovox.cohort.ledger import RULES, Exclusion, exclusions_table
-from genovox.cohort.manifest import describe_columns, read_manifest
+from genovox.cohort.intake import Intake, LabelSource, take_in
+from genovox.cohort.labels import LabelEvidence
+from genovox.cohort.manifest import describe_columns
 from genovox.cohort.splits import plan_folds
 from genovox.core.artifacts import FileHashes, Stage, hash_content, hash_file, recall, write_json, write_table
 from genovox.core.case import Case, cases_table
-from genovox.core.errors import DataError, StudyError
-from genovox.core.study import Study, relative_path
+from genovox.core.errors import DataError
+from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 
 log = logging.getLogger(__name__)
@@ -34,15 +42,12 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
         StudyError: If no labels are given.
         TableError: If the manifest or the labels break a rule.
     """
-    if not study.cohort.labels:
-        raise StudyError("cohort.labels is empty; give a table with patient_id,label or case_id,label")
-    labels = study.root / study.cohort.labels
-    cases = _read_cases(study)
-    read_labels(labels)
+    intake = take_in(study)
     hashes = FileHashes(study.root / ".genovox" / "hashes.json")
-    files = dict.fromkeys([study.cohort.images, study.cohort.labels])
-    files |= dict.fromkeys(image for case in cases for image in case.images)
-    inputs = {name: _digest(hashes, study.root / name) for name in files}
+    cohort = study.cohort
+    tables = [table for table in (cohort.images, cohort.labels, *cohort.tests, cohort.clinical, cohort.marks) if table]
+    names = dict.fromkeys([*tables, *(image for case in intake.cases for image in case.images)])
+    inputs = {name: intake.inputs.get(name) or _digest(hashes, study.root / name) for name in names}
     hashes.save()
     config = study.as_dict()["cohort"]
     return Stage("cohort", run, FORMAT, config | {"accepted": read_acceptances(run)}, {}, inputs, study.seed)
@@ -63,37 +68,38 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         DataError: If nobody is left, or too few for the folds.
         GateError: If a gate is closed and not accepted; the exclusions are written all the same.
     """
-    manifest = study.root / study.cohort.images
-    part_column = study.cohort.splits.part_column
-    for line in describe_columns(manifest, part_column=part_column):
-        log.warning("%s: %s", manifest.name, line)
-    cases = _read_cases(study)
-    labels = read_labels(study.root / study.cohort.labels)
+    source = study.root / study.cohort.images
+    if source.is_file():
+        for line in describe_columns(source, part_column=study.cohort.splits.part_column):
+            log.warning("%s: %s", source.name, line)
+    intake = take_in(study)
+    cases, labels = intake.cases, intake.labels
     _warn_of_strangers(cases, labels)
     evidence = [labels.find_evidence(case) for case in cases]
     odd = [proof for proof in evidence if "is neither 0" in proof.reason]
     if odd:
         log.warning("%d cases left out: %s, %s", len(odd), odd[0].source, odd[0].reason)
-    included, exclusions = _select(study, stage, cases, evidence, workers or available_cores())
+    included, exclusions = _select(study, stage, intake, evidence, workers or available_cores())
+    kept = [case for case, _ in included]
     guessed = [case.case_id for case, found in included if found.scan["scan_orientation"] == UNKNOWN]
     if guessed:
         log.warning("%d cases state no orientation, such as %s: left and right are a guess", len(guessed), guessed[0])
     write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
-    write_table(stage.folder / "exclusions.csv", exclusions_table(exclusions))
-    write_json(stage.folder / "flow.json", describe_flow(cases, included, exclusions, labels.unit))
+    write_table(stage.folder / "exclusions.csv", exclusions_table([*exclusions, *intake.series]))
+    write_json(stage.folder / "flow.json", describe_flow(cases, kept, exclusions, labels.unit))
     if not included:
         raise DataError(
-            f"no case is left of {len(cases)}: {_count_rules(exclusions)}; see {stage.folder / 'exclusions.csv'}"
+            f"no case is left of {len(cases)}: {count_rules(exclusions)}; see {stage.folder / 'exclusions.csv'}"
         )
     if study.cohort.unit == "breast":
         _refuse_shared_image(included)
-    table = cases_table([case for case, _ in included])
+    table = cases_table(kept)
     table["fingerprint"] = [inspection.fingerprint for _, inspection in included]
     tested = compare_exclusions(*split_labels(table, exclusions_table(exclusions)))
     pass_gates(table, tested, read_acceptances(stage.run))
     write_table(stage.folder / "cases.csv", table)
-    flow = describe_flow(cases, included, exclusions, labels.unit)
-    write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, [case for case, _ in included]))
+    flow = describe_flow(cases, kept, exclusions, labels.unit)
+    write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, kept))
     log.info("cohort: %s", summarise_flow(flow))
 
 
@@ -122,66 +128,25 @@ def _write_folds(study: Study, stage: Stage, cases: list[Case]) -> dict[str, str
     return {"folds_hash": hash_file(path)}
 
 
-def _read_cases(study: Study) -> list[Case]:
-    """The manifest's cases with paths relative to the study, so that a run holds no path of this machine."""
-    cases = read_manifest(study.root / study.cohort.images, part_column=study.cohort.splits.part_column)
-    return [replace(case, images=tuple(relative_path(image, study.root) for image in case.images)) for case in cases]
-
-
-def describe_flow(
-    cases: list[Case], included: list[tuple[Case, Inspection]], exclusions: list[Exclusion], label_unit: str
-) -> dict[str, Any]:
-    """Counts for the flow of inclusions."""
-    kept = [case for case, _ in included]
-    return {
-        "label_unit": label_unit,
-        "manifest": {"cases": len(cases), "patients": len({case.patient_id for case in cases})},
-        "excluded": [
-            {"rule": rule, "text": RULES[rule], "cases": count}
-            for rule, count in Counter(exclusion.rule for exclusion in exclusions).items()
-        ],
-        "included": {
-            "cases": len(kept),
-            "patients": len({case.patient_id for case in kept}),
-            "carriers": _count_labels(kept, 1),
-            "non_carriers": _count_labels(kept, 0),
-            "fixed_test": sum(case.part == "test" for case in kept),
-        },
-    }
-
-
-def summarise_flow(flow: dict[str, Any]) -> str:
-    """One line: how many came in, went out and stayed."""
-    out = ", ".join(f"{entry['cases']} {entry['text']}" for entry in flow["excluded"]) or "none left out"
-    kept = flow["included"]
-    carriers, others = kept["carriers"]["cases"], kept["non_carriers"]["cases"]
-    return (
-        f"{flow['manifest']['cases']} cases of {flow['manifest']['patients']} patients; {out}; "
-        f"kept {kept['cases']} cases of {kept['patients']} patients ({carriers} positive, {others} negative)"
-    )
-
-
 def _select(
-    study: Study, stage: Stage, cases: list[Case], evidence: list[LabelEvidence], workers: int
+    study: Study, stage: Stage, intake: Intake, evidence: list[LabelEvidence], workers: int
 ) -> tuple[list[tuple[Case, Inspection]], list[Exclusion]]:
-    labelled = [case for case, proof in zip(cases, evidence, strict=True) if proof.label is not None]
-    inspected = _inspect_all(study, stage, labelled, workers)
+    pairs = list(zip(intake.cases, evidence, strict=True))
+    usable = [case for case, proof in pairs if proof.label is not None and case.case_id not in intake.lost]
+    inspected = _inspect_all(study, stage, usable, workers)
     included: list[tuple[Case, Inspection]] = []
     exclusions: list[Exclusion] = []
-    for case, proof in zip(cases, evidence, strict=True):
+    for case, proof in pairs:
         found = inspected.get(case.case_id)
-        if proof.label is None or found is None:
+        if proof.label is None:
             rule, reason = "label", proof.reason
-        elif isinstance(found, str):
-            rule, reason = "image", found
-        elif study.cohort.unit == "breast" and case.laterality not in ("left", "right"):
-            rule, reason = (
-                "side",
-                "the unit is a breast, the manifest's laterality is neither left nor right; fill it in",
-            )
-        else:
+        elif case.case_id in intake.lost:
+            rule, reason = intake.lost[case.case_id]
+        elif isinstance(found, Inspection):
             included.append((replace(case, label=proof.label, scan=case.scan | found.scan), found))
             continue
+        else:
+            rule, reason = "image", str(found)
         exclusions.append(Exclusion("case", case.case_id, case.patient_id, "cohort", rule, reason, proof.label))
     return included, exclusions
 
@@ -218,12 +183,12 @@ def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) ->
     return found
 
 
-def _warn_of_strangers(cases: list[Case], labels: LabelTable) -> None:
+def _warn_of_strangers(cases: list[Case], labels: LabelSource) -> None:
     known = {case.patient_id if labels.unit == "patient" else case.case_id for case in cases}
     strangers = [key for key in labels.rows if key not in known]
     if strangers:
         log.warning(
-            "%s: %d of %d rows name a %s that is not in the manifest (%s…)",
+            "%s: %d of %d ids name a %s that is not among the images (%s…)",
             labels.name,
             len(strangers),
             len(labels.rows),
@@ -236,13 +201,3 @@ def _evidence_table(evidence: list[LabelEvidence]) -> pd.DataFrame:
     table = pd.DataFrame([asdict(row) for row in evidence])
     table["label"] = ["" if row.label is None else str(row.label) for row in evidence]
     return table
-
-
-def _count_labels(cases: list[Case], label: int) -> dict[str, int]:
-    chosen = [case for case in cases if case.label == label]
-    return {"cases": len(chosen), "patients": len({case.patient_id for case in chosen})}
-
-
-def _count_rules(exclusions: list[Exclusion]) -> str:
-    counts = Counter(exclusion.rule for exclusion in exclusions)
-    return ", ".join(f"{count} {RULES[rule]}" for rule, count in counts.most_common())

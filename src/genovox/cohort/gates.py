@@ -1,14 +1,17 @@
-"""Gates: findings that stop a study before anything is trained, unless the user accepts them with a reason."""
+"""The ledger of exclusions, and the gates: findings that stop a study unless the user accepts them with a reason."""
 
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
 from genovox.core.artifacts import read_json, write_json
+from genovox.core.case import Case
 from genovox.core.errors import GateError, UsageError
 
 log = logging.getLogger(__name__)
@@ -17,6 +20,32 @@ DUPLICATE_VOLUMES = "duplicate-volumes"
 EXCLUSIONS = "exclusions"
 GATES = (DUPLICATE_VOLUMES, EXCLUSIONS)
 EXCLUSION_P = 0.01
+RULES = {
+    "exam": "no usable dynamic exam",
+    "image": "image missing or unusable",
+    "label": "no label",
+    "mark": "no mark of a lesion",
+    "series": "series that is no phase of an exam",
+    "side": "side unknown or not asked for",
+}
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """One row of ``exclusions.csv``: no case, and no series, disappears without one.
+
+    Attributes:
+        level: ``case``, or ``series`` for a DICOM series that is not used.
+        case_id: The case, or the series under a code.
+    """
+
+    level: str
+    case_id: str
+    patient_id: str
+    stage: str
+    rule: str
+    reason: str
+    label: int | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +61,62 @@ class ExclusionTest:
     excluded: tuple[int, int]
     included: tuple[int, int]
     p: float
+
+
+def exclusions_table(exclusions: list[Exclusion]) -> pd.DataFrame:
+    """Exclusions as ``exclusions.csv`` holds them."""
+    columns = list(Exclusion.__dataclass_fields__)
+    table = pd.DataFrame([asdict(exclusion) for exclusion in exclusions], columns=columns)
+    table["label"] = ["" if exclusion.label is None else str(exclusion.label) for exclusion in exclusions]
+    return table
+
+
+def describe_flow(
+    candidates: list[Case], kept: list[Case], exclusions: list[Exclusion], label_unit: str
+) -> dict[str, Any]:
+    """Counts for the flow of inclusions, in cases; series that are no phase of an exam are counted apart.
+
+    Args:
+        candidates: Every case there could be.
+        kept: Those in the cohort, with their labels.
+        exclusions: Everything left out.
+        label_unit: ``patient`` or ``case``: whom labels belong to.
+    """
+    counts = Counter(exclusion.rule for exclusion in exclusions if exclusion.level == "case")
+    return {
+        "label_unit": label_unit,
+        "manifest": {"cases": len(candidates), "patients": len({case.patient_id for case in candidates})},
+        "excluded": [{"rule": rule, "text": RULES[rule], "cases": count} for rule, count in counts.items()],
+        "included": {
+            "cases": len(kept),
+            "patients": len({case.patient_id for case in kept}),
+            "carriers": _count_labels(kept, 1),
+            "non_carriers": _count_labels(kept, 0),
+            "fixed_test": sum(case.part == "test" for case in kept),
+        },
+    }
+
+
+def summarise_flow(flow: dict[str, Any]) -> str:
+    """One line: how many came in, went out and stayed."""
+    out = ", ".join(f"{entry['cases']} {entry['text']}" for entry in flow["excluded"]) or "none left out"
+    kept = flow["included"]
+    carriers, others = kept["carriers"]["cases"], kept["non_carriers"]["cases"]
+    return (
+        f"{flow['manifest']['cases']} cases of {flow['manifest']['patients']} patients; {out}; "
+        f"kept {kept['cases']} cases of {kept['patients']} patients ({carriers} positive, {others} negative)"
+    )
+
+
+def count_rules(exclusions: list[Exclusion]) -> str:
+    """How many cases each rule left out, in words."""
+    counts = Counter(exclusion.rule for exclusion in exclusions if exclusion.level == "case")
+    return ", ".join(f"{count} {RULES[rule]}" for rule, count in counts.most_common())
+
+
+def _count_labels(cases: list[Case], label: int) -> dict[str, int]:
+    chosen = [case for case in cases if case.label == label]
+    return {"cases": len(chosen), "patients": len({case.patient_id for case in chosen})}
 
 
 def find_duplicate_volumes(cases: pd.DataFrame) -> pd.DataFrame:

@@ -8,11 +8,14 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from genovox.core.errors import ImageError
+from genovox.cohort.dicom import read_stack
+from genovox.core.artifacts import read_json
+from genovox.core.errors import DataError, ImageError
 from genovox.core.volume import Volume, read_stored_type, read_volume, reorient_to_ras
 
 UNKNOWN = "unknown"
 SAME_GRID_MM = 0.1
+STACK_SUFFIX = ".json"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,28 @@ class Inspection:
     fingerprint: str
 
 
+def read_image(path: Path) -> Volume:
+    """Read an image of a case: a NIfTI or NRRD file, or a stack file, which lists the DICOM files of one phase.
+
+    Raises:
+        ImageError: If it is unreadable.
+    """
+    if path.suffix != STACK_SUFFIX:
+        return read_volume(path)
+    stack = _open_stack(path)
+    files = [path.parent / name for name in stack["files"]]
+    z, y, x = stack["shape"]
+    return read_stack(files, stack["affine"], (z, y, x))
+
+
+def _open_stack(path: Path) -> dict[str, Any]:
+    try:
+        stack: dict[str, Any] = read_json(path)
+    except DataError:
+        raise ImageError("the list of a phase's DICOM files is gone; run the cohort stage again") from None
+    return stack
+
+
 def read_phases(paths: list[Path]) -> Volume:
     """Read a case's phases onto the array's first axis.
 
@@ -38,7 +63,7 @@ def read_phases(paths: list[Path]) -> Volume:
     Raises:
         ImageError: If a file is unreadable or the phases do not share one grid.
     """
-    volumes = [read_volume(path) for path in paths]
+    volumes = [read_image(path) for path in paths]
     first = volumes[0]
     if len(volumes) == 1:
         return first
@@ -74,11 +99,12 @@ def inspect_images(paths: list[Path]) -> Inspection:
     volume = read_phases(paths)
     low, high = float(volume.array.min()), float(volume.array.max())
     if low == high:
-        raise ImageError(f"{paths[0].name} holds the value {low:g} only; convert the image again from its source")
+        name = "the exam" if paths[0].suffix == STACK_SUFFIX else paths[0].name
+        raise ImageError(f"{name} holds the value {low:g} only; convert the image again from its source")
     full_8_bit = low == 0 and high == 255 and bool((volume.array == np.floor(volume.array)).all())
     scan = {
-        "scan_format": "nifti" if ".nii" in paths[0].name.lower() else "nrrd",
-        "scan_stored_type": read_stored_type(paths[0]),
+        "scan_format": _file_format(paths[0]),
+        "scan_stored_type": _stored_type(paths[0]),
         "scan_full_8_bit": "yes" if full_8_bit else "no",
         "scan_phases": str(len(volume.array)),
         "scan_matrix": _matrix(volume),
@@ -91,6 +117,16 @@ def inspect_images(paths: list[Path]) -> Inspection:
 def inspect_case(task: tuple[str, list[Path]]) -> Inspection:
     """``inspect_images`` of a case given by its id and paths, as a worker process takes it."""
     return inspect_images(task[1])
+
+
+def _file_format(path: Path) -> str:
+    if path.suffix == STACK_SUFFIX:
+        return "dicom"
+    return "nifti" if ".nii" in path.name.lower() else "nrrd"
+
+
+def _stored_type(path: Path) -> str:
+    return str(_open_stack(path)["stored_type"]) if path.suffix == STACK_SUFFIX else read_stored_type(path)
 
 
 def _fingerprint(volume: Volume) -> str:

@@ -1,5 +1,6 @@
 """Labels from a table: 1 carrier, 0 non-carrier, empty unknown. A class is never taken from anyone else."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +57,13 @@ class LabelTable:
         return LabelEvidence(case.case_id, case.patient_id, label, f"{self.name} row {number}", reason)
 
 
-def read_labels(path: Path) -> LabelTable:
+def read_labels(path: Path, *, pseudonym: Callable[[str], str] = str) -> LabelTable:
     """Read a labels table.
 
     Args:
         path: CSV with ``patient_id,label`` or ``case_id,label`` (with both ids, labels belong to cases) and
             optionally ``reason`` for an empty label.
+        pseudonym: The study's id of a patient, given the table's.
 
     Raises:
         TableError: For a missing column or an id that is empty or stands twice.
@@ -76,6 +78,8 @@ def read_labels(path: Path) -> LabelTable:
     rows: dict[str, tuple[int | None, str, int]] = {}
     for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
         key, text = row[id_column], row["label"]
+        if key and id_column == "patient_id":
+            key = pseudonym(key)
         if not key:
             raise TableError(
                 f"{path.name} row {number}: {id_column} must not be empty, the label is {text!r}; "
@@ -88,7 +92,7 @@ def read_labels(path: Path) -> LabelTable:
             )
         rows[key] = (*_read_label(text, row.get("reason", ""), path.name), number)
     both = id_column == "case_id" and "patient_id" in table.columns
-    patients = dict(zip(table["case_id"], table["patient_id"], strict=True)) if both else {}
+    patients = dict(zip(table["case_id"], table["patient_id"].map(pseudonym), strict=True)) if both else {}
     return LabelTable(path.name, UNITS[id_column], rows, patients)
 
 

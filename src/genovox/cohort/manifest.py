@@ -1,8 +1,9 @@
-"""The manifest: one row a case, with its images in phase order and whatever is known of the scan."""
+"""The tables a person writes: the manifest of cases, a reader's marks, what the clinic knows."""
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from genovox.core.errors import TableError
 
 REQUIRED = ("case_id", "patient_id", "image")
 OPTIONAL = ("laterality", "site", "family_id", "part", "mask", "point", "box", "phase_times_s")
-NOT_YET_USED = ("mask", "point", "box")
+NOT_YET_USED = ("mask", "box")
 PARTS = ("train", "val", "test")
 _LATERALITY = {"l": "left", "r": "right", "b": "bilateral", "": ""} | {n: n for n in ("left", "right", "bilateral")}
 PHASE_NAME = re.compile(r"(?:^|[_\-. /])(?:(?P<pre>pre)|(?:post|phase|ph)[_\-]?(?P<number>\d+))$", re.IGNORECASE)
@@ -42,8 +43,8 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
     """
     if path.is_dir():
         raise TableError(
-            f"cohort.images must be a manifest (a CSV table), {path} is a folder; "
-            f"make a manifest of its NIfTI or NRRD files with: genovox init {path} --labels labels.csv"
+            f"a manifest is a CSV table, {path} is a folder; make a manifest of its NIfTI or NRRD files with: "
+            f"genovox init {path} --labels labels.csv"
         )
     table = read_table(path, required=REQUIRED)
     if table.empty:
@@ -124,9 +125,6 @@ def _check_ids(table: pd.DataFrame, name: str) -> None:
 
 
 def _read_row(row: dict[str, str], place: str, part_column: str, scan_columns: list[str]) -> Case:
-    laterality = row.get("laterality", "").lower()
-    if laterality not in _LATERALITY:
-        raise TableError(f"{place}: laterality must be left, right, bilateral or empty, got {laterality!r}; correct it")
     part = row.get(part_column, "").lower() if part_column else ""
     if part_column and part not in PARTS:
         raise TableError(f"{place}: {part_column} must be train, val or test, got {part!r}; correct it")
@@ -143,11 +141,119 @@ def _read_row(row: dict[str, str], place: str, part_column: str, scan_columns: l
         images=images,
         family_id=row.get("family_id", ""),
         site=row.get("site", ""),
-        laterality=_LATERALITY[laterality],
+        laterality=read_side(row.get("laterality", ""), place),
         part=part,
         phase_times_s=times,
+        point_mm=read_point(row.get("point", ""), place),
         scan={scan_name(column): row[column] for column in scan_columns},
     )
+
+
+def read_point(cell: str, place: str) -> tuple[float, ...]:
+    """A position ``x;y;z`` in RAS mm, or nothing.
+
+    Raises:
+        TableError: If it is neither empty nor three numbers.
+    """
+    try:
+        point = tuple(float(number) for number in cell.split(";")) if cell else ()
+    except ValueError:
+        point = (math.nan,)
+    if point and (len(point) != 3 or not all(math.isfinite(number) for number in point)):
+        raise TableError(f"{place}: point must be x;y;z in mm (right, anterior, superior), got {cell!r}; correct it")
+    return point
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a reader points at.
+
+    Attributes:
+        point_mm: RAS mm, x, y, z.
+        side: ``left``, ``right`` or empty.
+        visit: Number of the exam in the order of time, or 0 where it is not said.
+    """
+
+    point_mm: tuple[float, ...]
+    side: str
+    visit: int
+
+
+def read_marks(path: Path, pseudonym: Callable[[str], str]) -> dict[str, list[Mark]]:
+    """Read a reader's marks.
+
+    Args:
+        path: CSV with ``patient_id, point`` and optionally ``laterality`` and ``exam`` (its number in time).
+        pseudonym: The study's id of a patient.
+
+    Returns:
+        Marks by the study's patient id, in the table's order.
+
+    Raises:
+        TableError: For a missing column or a value that is not allowed.
+    """
+    table = read_table(path, required=("patient_id", "point"))
+    marks: dict[str, list[Mark]] = {}
+    for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
+        place = f"{path.name} row {number}"
+        point, visit = read_point(row["point"], place), row.get("exam", "")
+        if not row["patient_id"] or not point:
+            raise TableError(f"{place}: patient_id and point must not be empty; fill them in or delete the row")
+        if visit and not visit.isdecimal():
+            raise TableError(f"{place}: exam must be a number, 1 for the first, got {visit!r}; correct it")
+        mark = Mark(point, read_side(row.get("laterality", ""), place), int(visit or 0))
+        marks.setdefault(pseudonym(row["patient_id"]), []).append(mark)
+    return marks
+
+
+@dataclass(frozen=True)
+class ClinicalRow:
+    """What the clinical table says of a patient, as far as the cohort needs it.
+
+    Attributes:
+        affected: Sides with disease; empty where unknown.
+        family_id: Family, or empty.
+        site: Hospital, or empty.
+    """
+
+    affected: tuple[str, ...]
+    family_id: str
+    site: str
+
+
+def read_clinical(path: Path, pseudonym: Callable[[str], str]) -> dict[str, ClinicalRow]:
+    """Read the clinical table.
+
+    Args:
+        path: CSV with ``patient_id`` and optionally ``affected_side`` (left, right, both), ``family_id``, ``site``.
+        pseudonym: The study's id of a patient.
+
+    Raises:
+        TableError: For a missing column, an id that is empty or stands twice, or a side that is none.
+    """
+    table = read_table(path, required=("patient_id",))
+    rows: dict[str, ClinicalRow] = {}
+    for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
+        place, patient_id = f"{path.name} row {number}", pseudonym(row["patient_id"])
+        if not row["patient_id"] or patient_id in rows:
+            raise TableError(f"{place}: patient_id must be there and stand once; correct it or delete the row")
+        side = row.get("affected_side", "")
+        both = side.lower() in ("both", "bilateral", "b")
+        known = ("left", "right") if both else tuple(filter(None, [read_side(side, place)]))
+        rows[patient_id] = ClinicalRow(known, row.get("family_id", ""), row.get("site", ""))
+    return rows
+
+
+def read_side(cell: str, place: str) -> str:
+    """``left``, ``right``, ``bilateral`` or empty.
+
+    Raises:
+        TableError: For any other word.
+    """
+    side = cell.lower()
+    if side not in _LATERALITY:
+        raise TableError(f"{place}: laterality must be left, right, bilateral or empty, got {cell!r}; correct it")
+    return _LATERALITY[side]
 
 
 def _read_times(text: str, place: str) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ COLUMNS = (
     "label",
     "images",
     "phase_times_s",
+    "point_mm",
 )
 
 
@@ -36,6 +37,7 @@ class Case:
         laterality: ``left``, ``right``, ``bilateral`` or empty.
         part: ``train``, ``val``, ``test`` or empty.
         phase_times_s: Acquisition time of each phase in seconds, or empty.
+        point_mm: Where a reader marked the lesion that the case is about, RAS mm (x, y, z), or empty.
         scan: Scan metadata by name, each name starting with ``scan_``.
     """
 
@@ -48,6 +50,7 @@ class Case:
     laterality: str = ""
     part: str = ""
     phase_times_s: tuple[float, ...] = ()
+    point_mm: tuple[float, ...] = ()
     scan: dict[str, str] = field(default_factory=dict)
 
     def image_paths(self, root: Path) -> list[Path]:
@@ -68,7 +71,8 @@ def cases_table(cases: list[Case]) -> pd.DataFrame:
             "part": case.part,
             "label": "" if case.label is None else str(case.label),
             "images": ";".join(case.images),
-            "phase_times_s": json.dumps(case.phase_times_s)[1:-1].replace(", ", ";"),
+            "phase_times_s": _join(case.phase_times_s),
+            "point_mm": _join(case.point_mm),
         }
         | {name: case.scan.get(name, "") for name in scan_names}
         for case in cases
@@ -90,8 +94,17 @@ def read_cases(path: Path) -> list[Case]:
             part=row["part"],
             label=int(row["label"]) if row["label"] else None,
             images=tuple(row["images"].split(";")),
-            phase_times_s=tuple(float(time) for time in row["phase_times_s"].split(";") if time),
+            phase_times_s=_split(row["phase_times_s"]),
+            point_mm=_split(row["point_mm"]),
             scan={name: row[name] for name in scan_names},
         )
         for row in table.to_dict("records")
     ]
+
+
+def _join(numbers: tuple[float, ...]) -> str:
+    return json.dumps(numbers)[1:-1].replace(", ", ";")
+
+
+def _split(cell: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in cell.split(";") if number)

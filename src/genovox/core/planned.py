@@ -10,19 +10,8 @@ from genovox import __version__
 from genovox.core.errors import StudyError
 
 _PLANNED: tuple[tuple[str, Callable[[Any], bool], str, str], ...] = (
-    ("cohort.tests", bool, "labels from laboratory tables", "give cohort.labels"),
-    ("cohort.classifications", bool, "variant classifications", "give cohort.labels"),
-    ("cohort.vus", lambda vus: vus == "negative", "a policy for VUS", "give them a label in cohort.labels"),
-    (
-        "cohort.other_genes",
-        lambda policy: policy == "negative",
-        "a policy for carriers of other genes",
-        "give them a label in cohort.labels",
-    ),
-    ("cohort.clinical", bool, "clinical tables", "leave it out"),
-    ("cohort.phases", bool, "phase sheets for DICOM", "list the phases in the manifest's image column"),
-    ("cohort.marks", bool, "marks by a reader", "leave it out"),
-    ("cohort.unit", lambda unit: unit in ("exam", "lesion"), "this unit", 'use "volume" or "breast"'),
+    ("cohort.classifications", bool, "variant classifications", "let the tests' own column classify"),
+    ("cohort.phases", bool, "phase sheets for DICOM", "list the phases in a manifest's image column"),
     ("preprocess.bias", lambda bias: bias == "n4", "bias field correction", 'use "none"'),
     ("preprocess.motion", lambda motion: motion != "none", "motion correction", 'use "none"'),
     (
@@ -45,10 +34,10 @@ _PLANNED_CHANNEL = re.compile(
     r"subtraction@\d+s|post@\d+s|enhancement\d*|washin|ser|time-to-peak|initial-area|ktrans|ve|vp"
 )
 CHANNEL_NAMES = ("pre", "post1", "subtraction1", "washout")
-MODEL_NAMES = ("light", "resnet10", "resnet18")
-MINIMUM_SIDE = {"light": 16, "resnet10": 32, "resnet18": 32}
+MODEL_NAMES = ("light", "resnet10", "resnet18", "oracle")
+MINIMUM_SIDE = {"light": 16, "resnet10": 32, "resnet18": 32, "oracle": 1}
 _PLANNED_MODEL = re.compile(
-    r"resnet(34|50|101|152|200)|light-separable|densenet121|radiomics|metadata|clinical|oracle|[a-z0-9-]+@.+"
+    r"resnet(34|50|101|152|200)|light-separable|densenet121|radiomics|metadata|clinical|[a-z0-9-]+@.+"
 )
 
 
@@ -73,12 +62,6 @@ def refuse_planned(content: dict[str, Any], name: str) -> None:
         f"{name}: {line}" for line in _refuse_names(content, "preprocess", "channels", _is_channel, CHANNEL_NAMES)
     ]
     lines += [f"{name}: {line}" for line in _refuse_names(content, "train", "models", _is_model, MODEL_NAMES)]
-    cohort = content.get("cohort", {})
-    if cohort.get("unit") == "breast" and cohort.get("breasts", "affected") != "both":
-        lines.append(
-            f'{name}: cohort.breasts = "{cohort.get("breasts", "affected")}" needs the affected side from a clinical '
-            f'table, which is not in genovox {__version__}; use breasts = "both"'
-        )
     if lines:
         raise StudyError("\n".join(lines))
 

@@ -15,6 +15,8 @@ from genovox.core.errors import StudyError
 from genovox.core.planned import MINIMUM_SIDE, refuse_planned
 
 SCHEMA = 1
+ORACLE = "oracle"
+"""The model of simulated cohorts that scores by what was drawn; it reads ``truth.csv`` beside the study."""
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -73,6 +75,20 @@ class CohortTable(_Table):
     marks: str = ""
     splits: SplitsTable = SplitsTable()
 
+    def refuse_contradictions(self, name: str) -> None:
+        """Refuse what cannot hold together.
+
+        Raises:
+            StudyError: Naming the keys and what to do.
+        """
+        if self.labels and self.tests:
+            raise StudyError(f"{name}: labels come from cohort.labels or from cohort.tests, both are given; drop one")
+        if self.unit == "breast" and self.breasts != "both" and not self.clinical:
+            raise StudyError(
+                f'{name}: cohort.breasts = "{self.breasts}" needs the affected side; give cohort.clinical (patient_id, '
+                'affected_side), or use breasts = "both"'
+            )
+
 
 class PreprocessTable(_Table):
     """``[preprocess]``: from scan to network input; spacing and shape are x, y, z."""
@@ -102,6 +118,23 @@ class TrainTable(_Table):
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup_epochs: int = Field(default=2, ge=0)
     patience: PositiveInt = 10
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The models that are trained; the oracle only knows."""
+        return tuple(model for model in self.models if model != ORACLE)
+
+    def refuse_lone_oracle(self, name: str) -> None:
+        """Refuse a study whose primary model knows the truth.
+
+        Raises:
+            StudyError: If the oracle stands first.
+        """
+        if self.models[0] == ORACLE:
+            raise StudyError(
+                f"{name}: the first of train.models is the study's primary model, the oracle knows the truth of a "
+                'simulated cohort and cannot be it; put a network first, such as ["light", "oracle"]'
+            )
 
 
 class EvaluateTable(_Table):
@@ -217,7 +250,12 @@ class Study(_Table):
             raise StudyError("\n".join(f"{name}: {line}" for line in dict.fromkeys(lines))) from None
         refuse_planned(content, name)
         study.refuse_small_shape(name)
-        paths = {key: relative_path(getattr(study.cohort, key), root) for key in ("images", "labels")}
+        study.cohort.refuse_contradictions(name)
+        study.train.refuse_lone_oracle(name)
+        paths: dict[str, Any] = {
+            key: relative_path(getattr(study.cohort, key), root) for key in ("images", "labels", "clinical", "marks")
+        }
+        paths["tests"] = tuple(relative_path(path, root) for path in study.cohort.tests)
         return study.model_copy(update={"cohort": study.cohort.model_copy(update=paths)})
 
     def refuse_small_shape(self, name: str) -> None:

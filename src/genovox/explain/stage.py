@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from genovox.cohort.inspection import read_image
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import Stage, read_json, read_table, require_stage, write_json
 from genovox.core.case import read_cases
 from genovox.core.errors import ImageError
 from genovox.core.study import Study
-from genovox.core.volume import Volume, affine_spacing_mm, read_volume, write_nifti
+from genovox.core.volume import Volume, affine_spacing_mm, write_nifti
 from genovox.explain.cam import compute_gradcam
 from genovox.explain.localisation import foreground_share, map_to_scan
 from genovox.explain.picture import draw_overlay
@@ -152,6 +153,6 @@ def _read_scan(study: Study, run: Path, case_id: str) -> Volume:
     case = next(case for case in read_cases(run / "cohort" / "cases.csv") if case.case_id == case_id)
     path = case.image_paths(study.root)[0]
     try:
-        return read_volume(path)
+        return read_image(path)
     except ImageError as error:
         raise ImageError(f"the scan of {case_id} is needed for its grid, but {error}") from None

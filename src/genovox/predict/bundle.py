@@ -5,7 +5,7 @@ from pathlib import Path
 
 from genovox.core.artifacts import read_json, read_table, require_stage
 from genovox.core.errors import UsageError
-from genovox.core.study import PreprocessTable
+from genovox.core.study import ORACLE, PreprocessTable
 from genovox.models.blocks import Network
 from genovox.train.checkpoint import load_network
 from genovox.train.crossval import NETWORKS
@@ -24,6 +24,7 @@ class Bundle:
         ranges: Smallest and largest value of the training cohort by figure.
         phases: Phases of the case that has the fewest.
         most_phases: Phases of the case that has the most.
+        around_point: Whether each case was cropped around a mark.
     """
 
     preprocess: PreprocessTable
@@ -32,6 +33,11 @@ class Bundle:
     ranges: dict[str, tuple[float, float]]
     phases: int
     most_phases: int
+    around_point: bool
+
+
+def _is_around_points(run: Path) -> bool:
+    return bool((read_table(run / "cohort" / "cases.csv", required=("point_mm",))["point_mm"] != "").any())
 
 
 def load_bundle(run: Path, model: str = "") -> Bundle:
@@ -50,6 +56,7 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     if train["parts"]["upstream"]["preprocess"] != preprocess["key"]:
         raise UsageError(f"{run} was preprocessed anew after its networks were trained; run first: genovox run {run}")
     models = train["parts"]["config"]["models"]
+    models = [name for name in models if name != ORACLE]
     model = model or models[0]
     if model not in models:
         raise UsageError(f"--model must be one of {', '.join(models)}, got {model!r}")
@@ -67,4 +74,4 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     ranges = {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
     settings = PreprocessTable.model_validate(preprocess["parts"]["config"])
     phases = table["phases"].astype(int)
-    return Bundle(settings, model, networks, ranges, int(phases.min()), int(phases.max()))
+    return Bundle(settings, model, networks, ranges, int(phases.min()), int(phases.max()), _is_around_points(run))

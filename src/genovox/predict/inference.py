@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from genovox.cohort.archive import read_exam
+from genovox.cohort.inspection import read_phases
 from genovox.cohort.manifest import refuse_disorder
 from genovox.core.errors import UsageError
 from genovox.predict.bundle import RANGES, Bundle, load_bundle
-from genovox.preprocess.pipeline import Figures, preprocess_images
+from genovox.preprocess.pipeline import Figures, preprocess_volume
 from genovox.train.resolution import choose_device
 
 NOTICE = "Research use only; this does not replace a genetic test."
@@ -47,24 +49,38 @@ class Prediction:
     notice: str = NOTICE
 
 
-def predict_scan(run: Path, images: list[Path], *, model: str = "", device: str = "auto") -> Prediction:
+def predict_scan(
+    run: Path, images: list[Path], *, model: str = "", device: str = "auto", point_mm: tuple[float, ...] = ()
+) -> Prediction:
     """Preprocess a scan as the run did and score it with every fold's network.
 
     Args:
         run: Run folder.
-        images: One 3D or 4D file, or the phases in order.
+        images: One 3D or 4D file, the phases in order, or the folder of one DICOM exam.
         model: Network to use; the study's primary model if empty.
         device: ``auto``, ``cpu`` or ``cuda``.
+        point_mm: The lesion's place in RAS mm, where the run's cases are lesions.
 
     Raises:
-        UsageError: If the run is not trained or holds no such network.
+        UsageError: If the run is not trained or holds no such network, or needs a point or none.
+        DataError: If a folder does not hold one dynamic exam.
         ImageError: If the scan is unusable or lacks a phase that a channel needs.
     """
     if not images:
         raise UsageError("give at least one image")
-    refuse_disorder([path.name for path in images], "IMAGE")
     bundle = load_bundle(run, model)
-    done = preprocess_images(images, bundle.preprocess)
+    if bundle.around_point != bool(point_mm):
+        raise UsageError(
+            "the cases of this run are lesions; give the place: --point=X,Y,Z in mm (right, anterior, superior)"
+            if bundle.around_point
+            else "the cases of this run are not lesions, so there is nothing to crop around; leave --point out"
+        )
+    if len(images) == 1 and images[0].is_dir():
+        scan = read_exam(images[0])
+    else:
+        refuse_disorder([path.name for path in images], "IMAGE")
+        scan = read_phases(images)
+    done = preprocess_volume(scan, bundle.preprocess, point_mm)
     target = choose_device(device)
     batch = torch.from_numpy(done.volume.array)[None].to(target)
     with torch.inference_mode():

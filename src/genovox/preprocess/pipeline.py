@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from genovox.cohort.inspection import read_phases
 from genovox.core.artifacts import atomic_path
+from genovox.core.errors import ImageError
 from genovox.core.study import PreprocessTable
 from genovox.core.volume import Affine, Volume, reorient_to_ras
 from genovox.preprocess.foreground import Mask, find_foreground
@@ -70,7 +71,7 @@ class Figures:
     two_valued: bool
 
 
-def preprocess_images(paths: list[Path], table: PreprocessTable) -> Preprocessed:
+def preprocess_images(paths: list[Path], table: PreprocessTable, point_mm: tuple[float, ...] = ()) -> Preprocessed:
     """Turn a case's images into network input.
 
     A removed background and voxels outside the scan count as signal 0, like air. A two-valued volume keeps its values:
@@ -79,17 +80,32 @@ def preprocess_images(paths: list[Path], table: PreprocessTable) -> Preprocessed
     Args:
         paths: The phases, pre-contrast first.
         table: The study's ``[preprocess]``.
+        point_mm: Where to crop around, RAS mm (x, y, z); the middle of the foreground if empty.
 
     Raises:
-        ImageError: If the images are unusable, lack a phase, or show no foreground.
+        ImageError: If the images are unusable, lack a phase, or show no foreground, or the point lies outside them.
+    """
+    return preprocess_volume(read_phases(paths), table, point_mm)
+
+
+def preprocess_volume(source: Volume, table: PreprocessTable, point_mm: tuple[float, ...] = ()) -> Preprocessed:
+    """Turn a scan into network input; as ``preprocess_images``.
+
+    Args:
+        source: The phases, pre-contrast first, array (phase, z, y, x).
+        table: The study's ``[preprocess]``.
+        point_mm: Where to crop around, RAS mm; the middle of the foreground if empty.
+
+    Raises:
+        ImageError: If the scan lacks a phase or shows no foreground, or the point lies outside it.
     """
     # One thread each: cases run in parallel, and sums do not depend on the number of threads.
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     with threadpool_limits(1):
-        return _preprocess(read_phases(paths), table)
+        return _preprocess(source, table, point_mm)
 
 
-def _preprocess(source: Volume, table: PreprocessTable) -> Preprocessed:
+def _preprocess(source: Volume, table: PreprocessTable, point_mm: tuple[float, ...]) -> Preprocessed:
     two_valued = is_two_valued(source.array)
     oriented = reorient_to_ras(source)
     spacing_mm = None if table.spacing_mm == "native" else table.spacing_mm
@@ -103,7 +119,8 @@ def _preprocess(source: Volume, table: PreprocessTable) -> Preprocessed:
     nothing = intensity.apply(make_channels(air.repeat(len(source.array), axis=0), table.channels), table.channels)
     mapped = Volume(intensity.apply(channels, table.channels), resampled.affine)
     shape_xyz = _reverse(mapped.array.shape[1:])
-    start = crop_start(shape_xyz, table.shape, _middle(mask))
+    centre = _locate(mapped, point_mm) if point_mm else _middle(mask)
+    start = crop_start(shape_xyz, table.shape, centre)
     cropped = crop_or_pad(mapped, start, table.shape, nothing)
     mask_volume = Volume(mask[np.newaxis].astype(np.float32), mapped.affine)
     cropped_mask = crop_or_pad(mask_volume, start, table.shape, np.zeros(1, np.float32)).array[0] > 0
@@ -124,13 +141,29 @@ def _preprocess(source: Volume, table: PreprocessTable) -> Preprocessed:
         scale=intensity.scale,
         two_valued=two_valued,
     )
-    return Preprocessed(cropped, cropped_mask, figures, _find_warnings(figures, table))
+    return Preprocessed(cropped, cropped_mask, figures, () if point_mm else _find_warnings(figures, table))
 
 
 def _find_warnings(figures: Figures, table: PreprocessTable) -> tuple[str, ...]:
     if table.foreground != "none" and figures.outside_fraction > OUTSIDE_WARNING:
         return (f"{figures.outside_fraction:.1%} of the foreground lies outside the crop; enlarge preprocess.shape",)
     return ()
+
+
+def _locate(volume: Volume, point_mm: tuple[float, ...]) -> np.ndarray:
+    """Voxel (x, y, z) of a point.
+
+    Raises:
+        ImageError: If it lies outside the volume.
+    """
+    voxel = np.linalg.solve(volume.affine, [*point_mm, 1.0])[:3]
+    size = np.array(volume.array.shape[:0:-1])
+    if ((voxel < -0.5) | (voxel > size - 0.5)).any():
+        place = ", ".join(f"{number:.0f}" for number in point_mm)
+        raise ImageError(
+            f"a mark must lie inside the scan, {place} mm (right, anterior, superior) does not; correct it"
+        )
+    return np.asarray(voxel)
 
 
 def _middle(mask: Mask) -> np.ndarray:

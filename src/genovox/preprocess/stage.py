@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genovox.cohort.ledger import Exclusion, exclusions_table
+from genovox.cohort.gates import Exclusion, exclusions_table
 from genovox.core.artifacts import (
     Stage,
     atomic_path,
@@ -36,6 +36,7 @@ class _Task:
     case_id: str
     paths: list[Path]
     table: PreprocessTable
+    point_mm: tuple[float, ...]
     folder: Path
 
 
@@ -65,7 +66,9 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     cache = study.root / ".genovox" / "cache" / "preprocess"
     # The case's name is part of the key because the picture shows it.
     keys = {
-        case.case_id: hash_content([FORMAT, stage.config, case.case_id, [inputs[i] for i in case.images]])
+        case.case_id: hash_content(
+            [FORMAT, stage.config, case.case_id, case.point_mm, [inputs[i] for i in case.images]]
+        )
         for case in cases
     }
     new = [case for case in cases if not _is_cached(cache / keys[case.case_id])]
@@ -95,7 +98,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
 
 def _preprocess_all(study: Study, cases: list[Case], cache: Path, keys: dict[str, str], workers: int) -> dict[str, str]:
     tasks = [
-        _Task(case.case_id, case.image_paths(study.root), study.preprocess, cache / keys[case.case_id])
+        _Task(case.case_id, case.image_paths(study.root), study.preprocess, case.point_mm, cache / keys[case.case_id])
         for case in cases
     ]
     failures: dict[str, str] = {}
@@ -110,7 +113,7 @@ def _preprocess_all(study: Study, cases: list[Case], cache: Path, keys: dict[str
 
 
 def _preprocess_case(task: _Task) -> bool:
-    done = preprocess_images(task.paths, task.table)
+    done = preprocess_images(task.paths, task.table, task.point_mm)
     save_array(task.folder / "volume.npy", done.volume.array)
     save_mask(task.folder / "mask.npy", done.mask)
     draw_quality_picture(task.folder / "qc.png", task.case_id, done.volume, done.mask, task.table.channels)

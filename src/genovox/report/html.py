@@ -44,7 +44,8 @@ def render_page(results: Results) -> str:
         folds=tables.list_folds(results),
         blocks={name: _describe_block(results, name) for name in BLOCKS if results.blocks(name)},
         histories={
-            model: figures.draw_histories(results.read_histories(model), f"{model}-history") for model in results.models
+            model: figures.draw_histories(results.read_histories(model), f"{model}-history")
+            for model in results.networks
         },
         checks=tables.tabulate_checks(results),
         quality=show_quality(results),

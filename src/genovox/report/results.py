@@ -8,7 +8,7 @@ import pandas as pd
 
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import STAGES, read_json, read_table, require_stage
-from genovox.core.study import Study
+from genovox.core.study import ORACLE, Study
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import Block, Comparison, Metrics
 
@@ -62,6 +62,11 @@ class Results:
     def models(self) -> list[str]:
         """The models in their declared order."""
         return list(self.metrics.models)
+
+    @property
+    def networks(self) -> list[str]:
+        """The models that were trained."""
+        return [model for model in self.models if model != ORACLE]
 
     def blocks(self, name: str) -> dict[str, Block]:
         """Each model's figures on one of ``BLOCKS``; empty where the study has no such part."""

@@ -116,7 +116,9 @@ def draw_build(patient: Patient, random: np.random.Generator) -> Build:
 
 
 def smooth_noise(random: np.random.Generator, points: tuple[npt.NDArray[np.floating], ...], *, octaves: int = 1) -> Map:
-    """Smooth periodic noise of mean 0 and SD about 1 at any points, one grain a unit.
+    """Smooth periodic noise of mean 0 and SD about 0.7 at any points, one grain a unit.
+
+    The lattice has SD 1; interpolation between its points takes the rest.
 
     Args:
         random: Draws the noise.
@@ -136,7 +138,7 @@ def smooth_noise(random: np.random.Generator, points: tuple[npt.NDArray[np.float
 
 
 def grid_noise(random: np.random.Generator, grid: Grid, grain_mm: float) -> Map:
-    """Smooth noise of mean 0 and SD about 1 over a whole grid, (z, y, x), with grains of a size.
+    """Smooth noise of mean 0 and SD about 0.7 over a whole grid, (z, y, x), with grains of a size.
 
     As ``smooth_noise`` at the voxels' own positions, but by one small matrix an axis, ten times as fast.
     """

@@ -182,7 +182,8 @@ def write_series(
 
 
 # What differs from slice to slice, each as long as what takes its place: UID, instance number, position, location.
-_BLANKS = ("2.25." + "9" * 38, "888888", "\\".join(["77777.7777"] * 3), "66666.6666")
+# None can stand in a UID, or the digits of a UID would be replaced.
+_BLANKS = ("2.25." + "9" * 38, "-88888", "\\".join(["77777.7777"] * 3), "66666.6666")
 
 
 def _encode_header(head: FileDataset) -> bytes:
@@ -271,5 +272,5 @@ def _uid(*entropy: str) -> str:
 
 
 def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole // 3600 % 24:02d}{whole // 60 % 60:02d}{whole % 60:02d}.{round(seconds % 1 * 1000) % 1000:03d}"
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    return f"{whole // 3600 % 24:02d}{whole // 60 % 60:02d}{whole % 60:02d}.{thousandths:03d}"

@@ -72,11 +72,12 @@ def arterial_input(minutes: Curve) -> Curve:
     References:
         Parker et al. (2006), doi:10.1002/mrm.21066.
     """
+    since = np.maximum(minutes, 0.0)
     gaussians = sum(
-        area / (width * np.sqrt(2 * np.pi)) * np.exp(-((minutes - centre) ** 2) / (2 * width**2))
+        area / (width * np.sqrt(2 * np.pi)) * np.exp(-((since - centre) ** 2) / (2 * width**2))
         for area, centre, width in zip(_AREA, _CENTRE, _WIDTH, strict=True)
     )
-    tail = _ALPHA * np.exp(-_BETA * minutes) / (1 + np.exp(-_SLOPE * (minutes - _TAU)))
+    tail = _ALPHA * np.exp(-_BETA * since) / (1 + np.exp(-_SLOPE * (since - _TAU)))
     return np.where(minutes >= 0, gaussians + tail, 0.0)
 
 

@@ -34,7 +34,8 @@ def place_lesions(patient: Patient, anatomy: Anatomy, grid: Grid, random: np.ran
 
     A prepectoral lesion ends within 12 mm of the chest muscle, any other one does not, where the breast has room.
     """
-    sides = ("left", "right") if patient.bilateral_disease else (patient.side,)
+    other = "right" if patient.side == "left" else "left"
+    sides = (patient.side, other) if patient.bilateral_disease else (patient.side,)
     lesions = []
     for side in sides:
         radius = patient.diameter_mm / 2

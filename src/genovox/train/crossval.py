@@ -13,6 +13,7 @@ from genovox.cohort.splits import FIXED, FoldPlan, read_folds
 from genovox.core.artifacts import (
     Stage,
     hash_content,
+    hash_file,
     read_json,
     read_table,
     require_stage,
@@ -21,12 +22,13 @@ from genovox.core.artifacts import (
 )
 from genovox.core.errors import DataError, SingleClassError
 from genovox.core.seeds import derive_seed
-from genovox.core.study import Study, TrainTable
+from genovox.core.study import ORACLE, Study, TrainTable
 from genovox.core.tasks import run_many, show_progress
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
 from genovox.dataset.loader import FORMAT as LOADER_FORMAT
 from genovox.models.build import FORMAT as NETWORK_FORMAT
 from genovox.models.build import parameter_count
+from genovox.train.baselines import TRUTH, score_oracle
 from genovox.train.checkpoint import save_network
 from genovox.train.loop import history_rows, score_cases, train_network
 from genovox.train.resolution import Resolution, resolve
@@ -90,13 +92,15 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:
 
     Raises:
         UsageError: If the device is not there.
+        DataError: If the oracle is asked for and there is no truth.
     """
     upstream = {name: require_stage(run, name)["key"] for name in ("cohort", "preprocess")}
     read_folds(run)
     resolution = resolve(run / "train", device)
     content = study.as_dict()
     config = content["train"] | {"augment": content["augment"], "resolved": asdict(resolution)}
-    return Stage("train", run, FORMAT, config, upstream, {}, study.seed, keeps_items=True)
+    inputs = {TRUTH: hash_file(study.root / TRUTH)} if ORACLE in study.train.models else {}
+    return Stage("train", run, FORMAT, config, upstream, inputs, study.seed, keeps_items=True)
 
 
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
@@ -133,7 +137,10 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
             f"{len(failures)} of {len(tasks)} folds failed, such as {name}: {reason} "
             "(the same command trains only what is not finished)"
         )
-    write_table(stage.folder / "predictions.csv", gather_predictions(tasks))
+    predictions = gather_predictions(tasks)
+    if ORACLE in study.train.models:
+        predictions = pd.concat([predictions, score_oracle(study, predictions)], ignore_index=True)
+    write_table(stage.folder / "predictions.csv", predictions)
     networks = [str(task.folder.relative_to(stage.folder)) for task in tasks]
     write_json(stage.folder / NETWORKS, networks)
 
@@ -150,7 +157,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
     if folds.fixed_test:
         _refuse_one_class(fixed, "fixed test part")
     tasks = []
-    for model in study.train.models:
+    for model in study.train.networks:
         for repeat, fold in folds.folds:
             parts = _select_parts(folds, prepared, repeat, fold)
             seed = derive_seed(study.seed, "train", model, repeat, fold)

@@ -4,7 +4,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from genovox.cohort.discovery import discover_images, propose_grid
+from genovox.cli.discovery import discover_images, propose_grid
 from genovox.core.errors import DataError
 from genovox.core.volume import Volume, write_nifti
 

@@ -1,0 +1,360 @@
+"""A tree of DICOM files as exams: every header read once, every person behind a pseudonym, nothing left out unsaid."""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genovox.cohort.dicom import Series, Stack, arrange_series, read_stack
+from genovox.cohort.gates import Exclusion
+from genovox.cohort.headers import Header, read_header
+from genovox.cohort.phases import Exam, PhaseRole, find_exams
+from genovox.core.artifacts import atomic_path, hash_content, recall, write_json
+from genovox.core.case import SCAN_PREFIX, Case
+from genovox.core.errors import DataError
+from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
+from genovox.core.volume import Volume
+
+FORMAT = 1
+_CHUNK = 256
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_VENDORS = ("siemens", "ge", "philips", "hitachi", "toshiba", "canon", "fujifilm", "aurora", "esaote", "bruker", "uih")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a folder of DICOM files holds.
+
+    Attributes:
+        cases: One a usable exam (of one breast or both), in the order of patients and dates; images are stack files.
+        lost: Patients without a usable exam, and why.
+        exclusions: Series that are no phase of an exam, and why.
+        series: How many series there are.
+        files: How many DICOM files.
+        visits: Number of each case's exam among those of its patient, in the order of time.
+        digests: Content hash of each stack file's voxels and grid.
+        content: Hash that changes when any file comes, goes or changes its size.
+        pseudonym: The study's id of a patient, given the id in the headers or in a table.
+    """
+
+    cases: list[Case]
+    lost: dict[str, str]
+    exclusions: list[Exclusion]
+    series: int
+    files: int
+    visits: dict[str, int]
+    digests: dict[str, str]
+    content: str
+    pseudonym: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Pseudonyms:
+    """Ids as they are where every file says that it is de-identified, a keyed hash otherwise."""
+
+    key: bytes
+
+    def __call__(self, patient_id: str) -> str:
+        """The id that leaves the input."""
+        name = patient_id.strip()
+        if not self.key:
+            return _UNSAFE.sub("-", name).strip("-._") or name
+        return f"P-{hashlib.blake2b(name.encode(), key=self.key, digest_size=6).hexdigest()}"
+
+
+def open_archive(folder: Path, root: Path) -> Archive:
+    """Read what is new in a tree of DICOM files and arrange the whole of it.
+
+    Args:
+        folder: Searched with its subfolders; names do not matter.
+        root: Folder of the study; ``.genovox`` in it holds the index, the stack files and the key of the pseudonyms.
+
+    Raises:
+        DataError: If there is no DICOM file, or the machine failed to read some.
+    """
+    headers = _index(folder, root)
+    if not headers:
+        raise DataError(f"no DICOM file under {folder}; give the folder that holds the scans, or a manifest.csv")
+    hidden = any(not header.identity_removed for header in headers)
+    pseudonym = Pseudonyms(_read_key(root / ".genovox" / "key") if hidden else b"")
+    series = arrange_series(headers)
+    exams, roles = find_exams(series)
+    codes = _Codes.of(series)
+    digests: dict[str, str] = {}
+    visits: dict[str, int] = {}
+    cases = []
+    for exam, number, count in _number(exams):
+        stacks = []
+        for one, stack in exam.phases:
+            name, digest = _write_stack(one, stack, root)
+            digests[name] = digest
+            stacks.append(name)
+        patient_id = pseudonym(exam.patient_id)
+        case_id = patient_id + (f"-{number}" if count > 1 else "")
+        case_id += f"-{exam.laterality}" if exam.laterality in ("left", "right") else ""
+        visits[case_id] = number
+        cases.append(
+            Case(
+                case_id=case_id,
+                patient_id=patient_id,
+                images=tuple(stacks),
+                site=codes.site(exam.phases[0][0].first),
+                laterality=exam.laterality,
+                phase_times_s=exam.times_s,
+                scan=_describe_scan(exam, codes),
+            )
+        )
+    return Archive(
+        cases=cases,
+        lost=_find_lost(series, exams, roles, pseudonym),
+        exclusions=_list_exclusions(series, roles, pseudonym),
+        series=len(series),
+        files=len(headers),
+        visits=visits,
+        digests=digests,
+        content=hash_content(sorted((header.series_uid, header.sop_uid, header.size) for header in headers)),
+        pseudonym=pseudonym,
+    )
+
+
+def read_exam(folder: Path) -> Volume:
+    """Read the one dynamic exam of a folder, for scoring a new scan.
+
+    Returns:
+        The phases, pre-contrast first, array (phase, z, y, x).
+
+    Raises:
+        DataError: If there is none, or more than one.
+        ImageError: If its voxels cannot be read.
+    """
+    headers = [header for path in _walk(folder) if (header := read_header(path)) is not None]
+    exams, roles = find_exams(arrange_series(headers))
+    if len(exams) != 1:
+        reasons = Counter(role.evidence for role in roles)
+        why = f" ({'; '.join(reason for reason, _ in reasons.most_common(3))})" if reasons and not exams else ""
+        raise DataError(
+            f"a folder to score must hold one dynamic exam, {folder} holds {len(exams)} in {len(headers)} DICOM "
+            f"files{why}; give the folder of one visit"
+        )
+    stacks = [stack for _, stack in exams[0].phases]
+    volumes = [read_stack([Path(path) for path in stack.files], stack.affine, stack.shape) for stack in stacks]
+    return Volume(np.concatenate([volume.array for volume in volumes]), volumes[0].affine)
+
+
+def _index(folder: Path, root: Path) -> list[Header]:
+    """Headers of every DICOM file; what was read before and has its size and time is not read again."""
+    memory_path = root / ".genovox" / "dicom-index.json"
+    memory = recall(memory_path)
+    known = memory.get("files", {}) if memory.get("format") == [FORMAT, _FIELDS] else {}
+    # By the path from the study's folder, so that both can be moved together.
+    paths = {os.path.relpath(path, root): path for path in _walk(folder)}
+    stamps = {name: _stamp(path) for name, path in paths.items()}
+    current = {name: known[name] for name, stamp in stamps.items() if name in known and known[name][0] == stamp}
+    new = [name for name in paths if name not in current]
+    chunks = [[str(paths[name]) for name in new[start : start + _CHUNK]] for start in range(0, len(new), _CHUNK)]
+    failures: dict[str, str] = {}
+    values: dict[str, list[Any] | None] = {}
+    with show_progress("reading headers", len(chunks)) as advance:
+        for outcome in run_many(_read_chunk, chunks, workers=available_cores(), describe=lambda _: "headers"):
+            if outcome.value is None:
+                failures[f"{len(outcome.item)} files"] = outcome.failure
+            else:
+                values |= outcome.value
+            advance()
+    refuse_machine_failures(failures, "group of file")
+    current |= {name: [stamps[name], values[str(paths[name])]] for name in new}
+    if new or len(current) != len(known):
+        # One line, no indent: a large archive has millions of values.
+        with atomic_path(memory_path) as partial:
+            partial.write_text(json.dumps({"format": [FORMAT, _FIELDS], "files": current}), encoding="utf-8")
+    return [
+        Header(**dict(zip(_FIELDS, map(_as_tuple, found), strict=True)) | {"path": str(paths[name])})
+        for name, (_, found) in sorted(current.items())
+        if found is not None
+    ]
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+_FIELDS = [field.name for field in fields(Header)]
+
+
+def _read_chunk(paths: list[str]) -> dict[str, list[Any] | None]:
+    """Values of each file's header in the order of the fields; None for what is not DICOM."""
+    headers = {path: read_header(Path(path)) for path in paths}
+    return {
+        path: None if header is None else [getattr(header, name) for name in _FIELDS]
+        for path, header in headers.items()
+    }
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files of a tree in a fixed order, hidden ones and those of the study's own work left out."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                path = Path(place) / name
+                if path.is_file():
+                    yield path
+
+
+def _read_key(path: Path) -> bytes:
+    """The key of the pseudonyms, made once and never put into a run."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    return bytes.fromhex(path.read_text(encoding="ascii").strip())
+
+
+def _number(exams: Sequence[Exam]) -> list[tuple[Exam, int, int]]:
+    """Each exam with the number of its visit, in the order of time, and how many visits its patient has."""
+    visits: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for exam in exams:
+        first = exam.phases[0][0].first
+        visit = (first.study_date, first.study_time, exam.study_uid)
+        if visit not in visits[exam.patient_id]:
+            visits[exam.patient_id].append(visit)
+    numbered = []
+    for exam in exams:
+        first = exam.phases[0][0].first
+        known = sorted(visits[exam.patient_id])
+        numbered.append((exam, known.index((first.study_date, first.study_time, exam.study_uid)) + 1, len(known)))
+    return numbered
+
+
+def _write_stack(series: Series, stack: Stack, root: Path) -> tuple[str, str]:
+    """Keep which files make up a phase, and the hash of their content; returns its name in the study and the hash."""
+    stacks = root / ".genovox" / "stacks"
+    files = [os.path.relpath(path, stacks) for path in stack.files]
+    name = f"{hash_content([series.series_uid, files])[:20]}.json"
+    stamp = hash_content([_stamp(Path(path)) for path in stack.files])
+    grid = {"affine": [list(row) for row in stack.affine], "shape": list(stack.shape)}
+    path = stacks / name
+    known = recall(path)
+    if known.get("stamp") != stamp or known.get("files") != files or known.get("affine") != grid["affine"]:
+        digest = hashlib.blake2b(digest_size=16)
+        for file in stack.files:
+            digest.update(Path(file).read_bytes())
+        known = grid | {
+            "files": files,
+            "stamp": stamp,
+            "content": digest.hexdigest(),
+            "stored_type": _stored_type(stack.first),
+        }
+        write_json(path, known)
+    return os.path.relpath(path, root), hash_content([known["content"], grid])
+
+
+def _stored_type(header: Header) -> str:
+    sign = "int" if header.pixel_representation else "uint"
+    return f"{sign}{header.bits_allocated or 16}"
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """Numbers for texts that may name a person or a place: a text's rank among its kind, which needs no key."""
+
+    known: dict[str, dict[str, int]]
+
+    @classmethod
+    def of(cls, series: Sequence[Series]) -> "_Codes":
+        texts: dict[str, set[str]] = defaultdict(set)
+        for one in series:
+            for kind, text in cls._texts(one.first).items():
+                texts[kind].add(text)
+        return cls(
+            {kind: {text: place for place, text in enumerate(sorted(found), 1)} for kind, found in texts.items()}
+        )
+
+    @staticmethod
+    def _texts(header: Header) -> dict[str, str]:
+        return {
+            "site": header.institution or header.station,
+            "model": header.model,
+            "series": header.description,
+            "vendor": header.manufacturer,
+        }
+
+    def name(self, kind: str, header: Header) -> str:
+        text = self._texts(header)[kind]
+        return f"{kind}-{self.known[kind][text]}" if text else ""
+
+    def site(self, header: Header) -> str:
+        return self.name("site", header)
+
+    def vendor(self, header: Header) -> str:
+        words = re.findall(r"[a-z]+", header.manufacturer.lower())
+        return next((vendor for vendor in _VENDORS if vendor in words), "") or self.name("vendor", header)
+
+
+def _describe_scan(exam: Exam, codes: _Codes) -> dict[str, str]:
+    """What the headers say of how the scan was made; texts of a hospital's own become numbers."""
+    first = exam.phases[0][0].first
+    measures = {
+        "field_strength": first.field_strength_t,
+        "repetition_time_ms": first.repetition_time_ms,
+        "echo_time_ms": first.echo_time_ms,
+        "flip_angle_deg": first.flip_angle_deg,
+    }
+    words = {
+        "vendor": codes.vendor(first),
+        "model": codes.name("model", first),
+        "series_name": codes.name("series", first),
+        "year": first.study_date[:4] if first.study_date[:4].isdigit() else "",
+        "series_per_exam": str(len({one.series_uid for one, _ in exam.phases})),
+    }
+    scan = words | {name: "" if value is None else f"{value:.6g}" for name, value in measures.items()}
+    return {SCAN_PREFIX + name: value for name, value in scan.items()}
+
+
+def _find_lost(
+    series: Sequence[Series], exams: Sequence[Exam], roles: Sequence[PhaseRole], pseudonym: Callable[[str], str]
+) -> dict[str, str]:
+    """Patients with scans but without an exam, and the reasons, the most frequent first."""
+    found = {exam.patient_id for exam in exams}
+    evidence = {(role.series_uid, role.stack): role.evidence for role in roles}
+    reasons: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in series:
+        if one.patient_id not in found:
+            reasons[one.patient_id][one.problem or evidence.get((one.series_uid, 0), "no role")] += 1
+    return {
+        pseudonym(patient_id): f"no usable dynamic exam in {sum(counts.values())} series: "
+        + "; ".join(f"{reason} ({count})" for reason, count in counts.most_common(3))
+        for patient_id, counts in reasons.items()
+    }
+
+
+def _list_exclusions(
+    series: Sequence[Series], roles: Sequence[PhaseRole], pseudonym: Callable[[str], str]
+) -> list[Exclusion]:
+    """A row a series that is no phase of an exam."""
+    played: dict[str, list[PhaseRole]] = defaultdict(list)
+    for role in roles:
+        played[role.series_uid].append(role)
+    rows = []
+    for one in series:
+        mine = played[one.series_uid]
+        if any(role.phase is not None for role in mine):
+            continue
+        kind = mine[0].role if mine else "other"
+        reason = one.problem or (mine[0].evidence if mine else "no role")
+        name = f"series-{hash_content([one.series_uid])[:10]}"
+        rows.append(Exclusion("series", name, pseudonym(one.patient_id), "cohort", "series", f"{kind}: {reason}"))
+    return rows
