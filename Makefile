@@ -17,10 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	rm -rf $(DEMO) && mkdir -p $(DEMO)
-	$(BIN)/python examples/shapes.py $(DEMO)
-	$(BIN)/genovox init $(DEMO)/scans --labels $(DEMO)/labels.csv --out $(DEMO)
-	$(BIN)/genovox run $(DEMO)/study.toml
+	$(BIN)/genovox demo $(DEMO)
 
 test: setup system-packages lint types layers
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered

@@ -7,18 +7,19 @@ from typing import NoReturn
 
 import typer
 
-from genovox.cli import doctor, init, predict, simulate, stages
+from genovox.cli import demo, doctor, init, predict, simulate, stages
 
 app = typer.Typer(
     name="genovox",
     help="Honest prediction of gene mutation status from 3D breast MRI: biology, the scanner, or chance?\n\n"
-    "Start: genovox init scans/ --labels labels.csv, then genovox run study.toml. "
+    "Try: genovox demo. Start: genovox init scans/ --labels labels.csv, then genovox run study.toml. "
     "Research use only; it never replaces a genetic test.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("simulate")(simulate.simulate)
 for verb in stages.STAGE_VERBS:

@@ -15,7 +15,7 @@ import typer
 from genovox.core.artifacts import STAGES, Stage, hold_run, read_json, read_stage
 from genovox.core.errors import UsageError
 from genovox.core.log import log_to_run, start_log
-from genovox.core.study import Study
+from genovox.core.study import ORACLE, Study
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -158,11 +158,20 @@ def _print_conclusion(run: Path) -> None:
     width = min(shutil.get_terminal_size().columns, 100)
     for line in (
         audit["headline"],
+        *_describe_oracle(run),
         f"Verdict: {audit['verdict']}. {audit['paragraph']}",
         f"Report: {run / 'report' / 'index.html'}",
         "Research use only; this does not replace a genetic test.",
     ):
         typer.echo("\n".join(textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)))
+
+
+def _describe_oracle(run: Path) -> Iterator[str]:
+    """On a simulated cohort: what the best possible reader of the images scores."""
+    models = read_json(run / "evaluate" / "metrics.json")["models"]
+    if ORACLE in models:
+        auc = models[ORACLE]["cross_validation"]["metrics"]["roc_auc"]
+        yield f"Oracle: AUC {auc['estimate']:.2f} on the same patients, the best that these simulated images allow"
 
 
 def _foresee(road: Road, stages: tuple[str, ...]) -> None:

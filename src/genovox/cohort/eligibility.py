@@ -86,7 +86,10 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         log.warning("%d cases state no orientation, such as %s: left and right are a guess", len(guessed), guessed[0])
     write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
     write_table(stage.folder / "exclusions.csv", exclusions_table([*exclusions, *intake.series]))
-    write_json(stage.folder / "flow.json", describe_flow(cases, kept, exclusions, labels.unit))
+    flow = describe_flow(cases, kept, exclusions, labels.unit) | {
+        "source": "manifest" if source.is_file() else "archive"
+    }
+    write_json(stage.folder / "flow.json", flow)
     if not included:
         raise DataError(
             f"no case is left of {len(cases)}: {count_rules(exclusions)}; see {stage.folder / 'exclusions.csv'}"
@@ -98,7 +101,6 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     tested = compare_exclusions(*split_labels(table, exclusions_table(exclusions)))
     pass_gates(table, tested, read_acceptances(stage.run))
     write_table(stage.folder / "cases.csv", table)
-    flow = describe_flow(cases, kept, exclusions, labels.unit)
     write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, kept))
     log.info("cohort: %s", summarise_flow(flow))
 

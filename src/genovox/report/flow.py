@@ -45,7 +45,10 @@ def draw_flow(results: Results) -> Markup:
     lost = results.exclusions[results.exclusions["stage"] == "preprocess"]
     cases, patients = len(results.cases), results.cases["patient_id"].nunique()
     steps = [
-        (_Box("In the manifest", _count(manifest["cases"], manifest["patients"])), _describe_excluded(results)),
+        (
+            _Box(f"In the {results.source}", _count(manifest["cases"], manifest["patients"])),
+            _describe_excluded(results),
+        ),
         (
             _Box("In the cohort", _count(cohort["cases"], cohort["patients"])),
             _left_out(len(lost), [f"{len(lost)} could not be preprocessed"] if len(lost) else []),
@@ -73,7 +76,7 @@ def draw_flow(results: Results) -> Markup:
         left.draw(1, low, width, "end"),
         right.draw(_WIDTH - width - 1, low, width, "end"),
     ]
-    summary = f"{manifest['cases']} cases in the manifest, {cohort['cases']} in the cohort, {cases} scored"
+    summary = f"{manifest['cases']} cases in the {results.source}, {cohort['cases']} in the cohort, {cases} scored"
     height = low + max(left.height, right.height) + 2
     return wrap_svg(f'<g class="flow">{"".join(parts)}</g>', _WIDTH, height, f"Flow of inclusions: {summary}")
 

@@ -53,6 +53,7 @@ def render_page(results: Results) -> str:
         maps=show_maps(results),
         exclusion_counts=tables.count_exclusions(results),
         exclusions=tables.list_exclusions(results),
+        series=tables.count_series(results),
         stages=tables.list_stages(results),
         settings=tables.list_settings(results),
         versions=results.stages["train"]["versions"],

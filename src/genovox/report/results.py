@@ -25,7 +25,8 @@ class Results:
         flow: ``cohort/flow.json``.
         cases: ``cohort/cases.csv`` of the cases that were preprocessed, label as integer.
         prepared: ``preprocess/cases.csv``.
-        exclusions: Rows of both ``exclusions.csv``, cohort first.
+        exclusions: Cases left out, rows of both ``exclusions.csv``, cohort first.
+        unused_series: Series of a DICOM archive that are no phase of an exam.
         folds: ``cohort/folds.csv`` of the cases that were preprocessed.
         units: The scored test rows (patients or cases) of every model.
         metrics: ``evaluate/metrics.json``.
@@ -43,6 +44,7 @@ class Results:
     cases: pd.DataFrame
     prepared: pd.DataFrame
     exclusions: pd.DataFrame
+    unused_series: pd.DataFrame
     folds: pd.DataFrame
     units: pd.DataFrame
     metrics: Metrics
@@ -57,6 +59,11 @@ class Results:
     def unit(self) -> str:
         """What is scored: ``patients`` or ``cases``."""
         return "patients" if self.metrics.label_unit == "patient" else "cases"
+
+    @property
+    def source(self) -> str:
+        """Where the cases come from: ``manifest`` or ``archive``."""
+        return str(self.flow["source"])
 
     @property
     def models(self) -> list[str]:
@@ -110,14 +117,17 @@ def read_results(study: Study, run: Path) -> Results:
     made = set(prepared["case_id"])
     predictions = validate_predictions(read_table(run / "train" / "predictions.csv"), label_unit=metrics.label_unit)
     tested = predictions[predictions["part"] == "test"]
-    exclusions = [read_table(run / stage / "exclusions.csv") for stage in ("cohort", "preprocess")]
+    left_out = [read_table(run / stage / "exclusions.csv") for stage in ("cohort", "preprocess")]
+    exclusions = pd.concat(left_out, ignore_index=True)
+    of_case = exclusions["level"] == "case"
     return Results(
         study=study.as_dict(),
         run=run,
         flow=read_json(run / "cohort" / "flow.json"),
         cases=cases[cases["case_id"].isin(made)].reset_index(drop=True),
         prepared=prepared,
-        exclusions=pd.concat(exclusions, ignore_index=True),
+        exclusions=exclusions[of_case].reset_index(drop=True),
+        unused_series=exclusions[~of_case].reset_index(drop=True),
         folds=folds[folds["case_id"].isin(made)].reset_index(drop=True),
         units=gather_units(tested, label_unit=metrics.label_unit),
         metrics=metrics,

@@ -1,5 +1,6 @@
 """The tables of the report, as rows of text ready to be set."""
 
+import re
 import string
 from collections import Counter
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from genovox.report.wording import (
 
 MOST_VALUES = 7
 SHOWN_EXCLUSIONS = 300
+_PLACE = re.compile(r" in \S+ rows? \d+(, \d+)*| for (patient|case) [^\s;]+")
 _SCAN_NAMES = {
     "scan_spacing_mm": "voxel spacing (mm)",
     "phase_times_s": "phase times (s)",
@@ -131,9 +133,16 @@ def tabulate_checks(results: Results) -> list[dict[str, str]]:
 
 def count_exclusions(results: Results) -> list[tuple[str, str, str]]:
     """``(stage, reason, cases)``, the most frequent first within a stage."""
-    counts = Counter(zip(results.exclusions["stage"], results.exclusions["reason"], strict=True))
+    # Rows and ids would make every reason one of its own.
+    reasons = results.exclusions["reason"].str.replace(_PLACE, "", regex=True)
+    counts = Counter(zip(results.exclusions["stage"], reasons, strict=True))
     ordered = sorted(counts.items(), key=lambda entry: (entry[0][0], -entry[1], entry[0][1]))
     return [(stage, reason, f"{count:,}") for (stage, reason), count in ordered]
+
+
+def count_series(results: Results) -> list[tuple[str, str]]:
+    """``(reason, series)`` for the series that are no phase of an exam, the most frequent first."""
+    return [(str(reason), f"{count:,}") for reason, count in results.unused_series["reason"].value_counts().items()]
 
 
 def list_exclusions(results: Results) -> list[dict[str, str]]:
