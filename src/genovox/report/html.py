@@ -16,7 +16,7 @@ STATUS = {"pass": "✓", "warn": "▲", "fail": "✕", "not-assessed": "○"}
 CONFOUNDING = {
     "none": "how the scan was made does not tell the label",
     "partial": "how the scan was made tells a part of the label",
-    "unknown": "the scanner was not given, so it could not be ruled out",
+    "unknown": "the scanner could not be ruled out: see the check metadata-label",
 }
 BEYOND_CLINICAL = {
     "yes": "the score adds to age, subtype and family history",

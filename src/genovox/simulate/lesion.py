@@ -91,7 +91,7 @@ def draw_lesion(
         The box of the grid it fills, and each tissue's fraction there, (z, y, x).
     """
     radius = lesion.radius_mm
-    box = _enclose(lesion, grid, 1.9 * radius + 3)
+    box = _enclose(lesion, grid, 2.8 * radius + 3)
     offsets = [
         grid.axis(axis)[tuple(box[i] if i == 2 - axis else slice(None) for i in range(3))] - lesion.centre_mm[axis]
         for axis in range(3)
