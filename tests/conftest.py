@@ -10,6 +10,7 @@ import pytest
 
 import examples.shapes
 from genovox.cli.main import run_command
+from genovox.simulate.hospital import Plan, simulate_cohort
 
 SMALL_STUDY = """[study]
 name = "small"
@@ -104,3 +105,56 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     study = write_study(tmp_path_factory.mktemp("finished"))
     assert run_command(["run", str(study), "--workers", "1", "--quiet"]) == 0
     return FinishedRun(study, study.parent / "runs" / "small")
+
+
+@pytest.fixture(scope="session")
+def simulated_hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight patients of three hospitals, half of them carriers, as ``genovox simulate`` leaves them; read only."""
+    out = tmp_path_factory.mktemp("hospital") / "cohort"
+    plan = Plan(
+        patients=8,
+        effect="full",
+        prevalence=0.5,
+        sites=3,
+        shortcut="none",
+        site_prevalences=(),
+        seed=7,
+        matrix=64,
+    )
+    simulate_cohort(out, plan, preview=False, workers=1)
+    return out
+
+
+ARCHIVE_OPTIONS = (
+    "--workers=1",
+    "--quiet",
+    "--set=cohort.splits.folds=2",
+    "--set=preprocess.spacing_mm=[4.0, 4.0, 4.0]",
+    "--set=preprocess.shape=[16, 16, 16]",
+    "--set=train.epochs=1",
+    "--set=evaluate.resamples=200",
+    "--set=audit.permutations=200",
+    "--set=explain.cases_per_group=1",
+)
+"""A study of the simulated hospital small enough for a test."""
+
+
+@pytest.fixture(scope="session")
+def one_core() -> Iterator[None]:
+    """Headers are read in this process: starting others takes longer than reading a small tree."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genovox.cohort.archive.available_cores", lambda: 1)
+        yield
+
+
+@pytest.fixture(scope="session")
+def finished_archive_run(
+    simulated_hospital: Path, tmp_path_factory: pytest.TempPathFactory
+) -> FinishedRun:
+    """The simulated hospital, a case a lesion, run from DICOM to report with the oracle; read only."""
+    folder = tmp_path_factory.mktemp("archive") / "cohort"
+    shutil.copytree(simulated_hospital, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genovox.cohort.archive.available_cores", lambda: 1)
+        assert run_command(["run", str(folder / "study.toml"), *ARCHIVE_OPTIONS]) == 0
+    return FinishedRun(folder / "study.toml", folder / "runs" / "simulated-full")

@@ -135,6 +135,12 @@ def _folder_for_table(folder: Path) -> None:
     (folder / "manifest.csv").mkdir()
 
 
+def _empty_archive(folder: Path) -> None:
+    _folder_for_table(folder)
+    text = (folder / "study.toml").read_text()
+    (folder / "study.toml").write_text(text.replace("[cohort]", '[cohort]\nunit = "exam"'))
+
+
 def _split_family(folder: Path) -> None:
     """A patient in the fixed test part and in the folds."""
     parts = ["test"] * 4 + ["train"] * 20
@@ -160,7 +166,8 @@ def _same_volume(folder: Path) -> None:
         (_no_rows, 3, "at least one case"),
         (_disorder, 3, "phases must run pre, post1, post2"),
         (_empty_table, 3, "not a readable CSV table"),
-        (_folder_for_table, 3, "genovox init"),
+        (_folder_for_table, 2, 'cohort.unit = "volume" is a row of a manifest, manifest.csv is a DICOM tree'),
+        (_empty_archive, 3, "manifest.csv; give the folder that holds the scans, or a manifest.csv"),
         (_split_family, 4, "must stay in one part"),
         (_same_volume, 4, "--accept duplicate-volumes"),
     ],

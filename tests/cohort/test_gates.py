@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 
@@ -5,12 +6,20 @@ import pandas as pd
 import pytest
 
 from genovox.cohort.gates import (
+    RULES,
+    Exclusion,
     compare_exclusions,
+    count_rules,
+    describe_flow,
+    exclusions_table,
     find_duplicate_volumes,
     pass_gates,
     read_acceptances,
     record_acceptance,
+    split_labels,
+    summarise_flow,
 )
+from genovox.core.case import Case
 from genovox.core.errors import GateError, UsageError
 
 
@@ -21,6 +30,37 @@ def _cases(*rows: tuple[str, str, str]) -> pd.DataFrame:
 FINE = _cases(("a", "p", "1"), ("b", "p", "1"), ("c", "q", "2"), ("d", "r", ""), ("e", "s", ""))
 TWINS = _cases(("a", "p", "1"), ("b", "q", "2"), ("c", "r", "1"))
 FAIR = compare_exclusions([1] * 10 + [0] * 10, [1, 0])
+ROW = Exclusion("case", "c1", "p1", "cohort", "image", "truncated", 1)
+SERIES = Exclusion("series", "series-0123456789", "p1", "cohort", "series", "t2: T2-weighted by its name")
+
+
+def test_an_unknown_label_is_empty_and_a_known_one_a_number() -> None:
+    table = exclusions_table([ROW, replace(ROW, case_id="c2", label=0), replace(ROW, case_id="c3", label=None)])
+    assert table["label"].tolist() == ["1", "0", ""]
+    assert list(table.columns) == ["level", "case_id", "patient_id", "stage", "rule", "reason", "label"]
+
+
+def test_nobody_left_out_is_a_table_with_columns() -> None:
+    assert list(exclusions_table([]).columns) == list(exclusions_table([ROW]).columns)
+
+
+def test_every_rule_has_words() -> None:
+    assert {ROW.rule, SERIES.rule, "exam", "mark", "side", "label"} <= set(RULES)
+    assert all(RULES.values())
+
+
+def test_a_series_that_is_left_out_is_no_case_that_is_lost() -> None:
+    kept = [Case("c2", "p2", ("x.json",), 1), Case("c3", "p3", ("y.json",), 0)]
+    candidates = [Case("c1", "p1", (), 1), *kept]
+    rows = [ROW, SERIES, replace(SERIES, case_id="series-9")]
+    flow = describe_flow(candidates, kept, rows, "patient")
+    assert flow["excluded"] == [{"rule": "image", "text": RULES["image"], "cases": 1}]
+    assert count_rules(rows) == "1 image missing or unusable"
+    assert summarise_flow(flow) == (
+        "3 cases of 3 patients; 1 image missing or unusable; kept 2 cases of 2 patients (1 positive, 1 negative)"
+    )
+    table = pd.DataFrame({"case_id": ["c2", "c3"], "patient_id": ["p2", "p3"], "label": ["1", "0"]})
+    assert split_labels(table, exclusions_table(rows)) == ([0, 1], [1])
 
 
 def _fisher(a: int, b: int, c: int, d: int) -> float:

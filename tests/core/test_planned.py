@@ -56,11 +56,8 @@ def test_a_name_stands_once() -> None:
 @pytest.mark.parametrize(
     ("table", "key", "value"),
     [
-        ("cohort", "tests", ["a.csv"]),
-        ("cohort", "unit", "exam"),
-        ("cohort", "unit", "lesion"),
-        ("cohort", "vus", "negative"),
-        ("cohort", "other_genes", "negative"),
+        ("cohort", "classifications", "variants.txt.gz"),
+        ("cohort", "phases", "phases.csv"),
         ("preprocess", "motion", "bspline"),
         ("preprocess", "foreground", "brain"),
         ("preprocess", "normalise", "nyul"),
@@ -74,8 +71,20 @@ def test_a_planned_value_is_named(table: str, key: str, value: Any) -> None:
     assert "is not in genovox" in line
 
 
-@pytest.mark.parametrize("breasts", [None, "affected", "contralateral"])
-def test_the_affected_breast_needs_a_clinical_table(breasts: str | None) -> None:
-    cohort = {"unit": "breast"} | ({"breasts": breasts} if breasts else {})
-    assert 'use breasts = "both"' in _lines({"cohort": cohort})[0]
-    refuse_planned({"cohort": {"unit": "breast", "breasts": "both"}}, "study.toml")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tests", ["a.csv"]),
+        ("genes", ["PALB2"]),
+        ("unit", "exam"),
+        ("unit", "lesion"),
+        ("unit", "breast"),
+        ("breasts", "contralateral"),
+        ("vus", "negative"),
+        ("other_genes", "negative"),
+        ("clinical", "clinical.csv"),
+        ("marks", "marks.csv"),
+    ],
+)
+def test_what_is_no_longer_planned_passes(key: str, value: Any) -> None:
+    refuse_planned({"cohort": {key: value}}, "study.toml")

@@ -51,12 +51,8 @@ minimum_auc = 0.60
 [report]
 """
 PLANNED = [
-    "cohort.tests",
     "cohort.classifications",
-    "cohort.breasts",
-    "cohort.clinical",
     "cohort.phases",
-    "cohort.marks",
     "preprocess.bias",
     "preprocess.foreground",
     "preprocess.motion",
@@ -66,8 +62,7 @@ PLANNED = [
     "train.models[4]",
 ]
 TODAY = {
-    r"^tests = .*$|^classifications = .*$|^clinical = .*$|^phases = .*$|^marks = .*$": "",
-    'breasts = "affected"': 'breasts = "both"',
+    r"^classifications = .*$|^phases = .*$": "",
     'bias = "n4"': 'bias = "none"',
     'foreground = "breast"': 'foreground = "body"',
     'motion = "rigid"': 'motion = "none"',
@@ -107,6 +102,8 @@ def test_the_design_without_what_is_planned_is_read(tmp_path: Path) -> None:
     assert study.study.name == "two-hospitals"
     assert study.seed == 7
     assert study.cohort.splits.repeats == 3
+    assert study.cohort.tests == ("genetic_tests.csv",)
+    assert (study.cohort.clinical, study.cohort.marks) == ("clinical.csv", "marks.csv")
     assert study.preprocess.channels == ("pre", "subtraction1", "washout")
     assert study.train.models == ("light", "resnet18")
 
@@ -154,6 +151,42 @@ def test_a_wrong_value_is_one_line(tmp_path: Path, table: str, line: str, words:
 def test_a_crop_too_small_for_a_network(tmp_path: Path) -> None:
     message = _refusal(tmp_path, _with("preprocess", "shape = [96, 96, 12]"))
     assert message.startswith("study.toml: light needs 16 voxels a side, preprocess.shape is [96, 96, 12]; enlarge")
+
+
+@pytest.mark.parametrize("breasts", [None, "affected", "contralateral"])
+def test_the_affected_breast_needs_a_clinical_table(tmp_path: Path, breasts: str | None) -> None:
+    line = 'unit = "breast"' + (f'\nbreasts = "{breasts}"' if breasts else "")
+    text = f'[cohort]\nimages = "dicom"\n{line}\n'
+    message = _refusal(tmp_path, text)
+    assert message == (
+        f'study.toml: cohort.breasts = "{breasts or "affected"}" needs the affected side; give cohort.clinical '
+        '(patient_id, affected_side), or use breasts = "both"'
+    )
+    assert Study.load(_write(tmp_path, text), ("cohort.breasts=both",)).cohort.breasts == "both"
+    assert Study.load(_write(tmp_path, text), ("cohort.clinical=clinical.csv",)).cohort.clinical == "clinical.csv"
+
+
+def test_labels_have_one_source(tmp_path: Path) -> None:
+    text = '[cohort]\nimages = "m.csv"\nlabels = "l.csv"\ntests = ["t.csv"]\n'
+    words = "study.toml: labels come from cohort.labels or from cohort.tests, both are given; drop one"
+    assert _refusal(tmp_path, text) == words
+
+
+def test_paths_of_the_cohort_become_relative(tmp_path: Path) -> None:
+    names = {"images": "dicom", "clinical": "clinical.csv", "marks": "marks.csv"}
+    lines = [f'{key} = "{tmp_path}/{name}"' for key, name in names.items()]
+    lines.append(f'tests = ["{tmp_path}/one.csv", "two.csv"]')
+    cohort = Study.load(_write(tmp_path, "\n".join(["[cohort]", *lines]))).cohort
+    assert {key: getattr(cohort, key) for key in names} == names
+    assert (cohort.tests, cohort.labels) == (("one.csv", "two.csv"), "")
+
+
+@pytest.mark.parametrize("models", ['["oracle"]', '["oracle", "light"]'])
+def test_the_oracle_is_never_the_primary_model(tmp_path: Path, models: str) -> None:
+    message = _refusal(tmp_path, _with("train", f"models = {models}"))
+    assert message.startswith("study.toml: the first of train.models is the study's primary model, the oracle knows")
+    study = Study.load(_write(tmp_path, _with("train", 'models = ["light", "oracle"]')))
+    assert study.train.networks == ("light",)
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:

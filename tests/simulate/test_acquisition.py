@@ -188,7 +188,9 @@ def test_kinetics_do_not_read_the_gene(gene: str) -> None:
 
 def test_background_enhancement_grows_with_its_category() -> None:
     uptake = [
-        np.mean([draw_tissues(replace(DENSE, bpe=bpe), np.random.default_rng(n))["parenchyma"].ktrans for n in range(9)])
+        np.mean(
+            [draw_tissues(replace(DENSE, bpe=bpe), np.random.default_rng(n))["parenchyma"].ktrans for n in range(9)]
+        )
         for bpe in range(4)
     ]
     assert (np.diff(uptake) > 0).all()

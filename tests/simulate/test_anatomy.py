@@ -1,6 +1,7 @@
 """The digital woman is made of whole tissues, has the density asked for, and her organs lie where organs lie."""
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_density_is_what_was_asked_for() -> None:
     shares: dict[str, list[float]] = {density: [] for density in DENSITIES}
     for density, anatomy, _ in _women():
         shares[density].append(_share(anatomy))
-    for lower, upper in zip(DENSITIES, DENSITIES[1:], strict=False):
+    for lower, upper in pairwise(DENSITIES):
         assert max(shares[lower]) < min(shares[upper])
     # The quarters of the BI-RADS atlas's fourth edition.
     for (low, high), values in zip(((0, 0.25), (0.1, 0.5), (0.25, 0.75), (0.45, 1)), shares.values(), strict=True):
@@ -85,21 +86,21 @@ def test_density_is_what_was_asked_for() -> None:
 
 
 def test_parenchyma_is_one_tree_a_breast() -> None:
+    gland = []
     for density, anatomy, grid in _women():
         for half in _halves(grid):
             tissue = np.where(half & anatomy.breast, anatomy.parenchyma, 0)
-            gland = _largest_share(tissue > LIGAMENTS)
-            # Ligaments hang loose in the coarse voxels of a fatty breast; they are few where there is much gland.
+            gland.append(_largest_share(tissue > LIGAMENTS))
+            # Ligaments hang loose in a fatty breast, where they are much of all parenchyma.
             with_ligaments = _largest_share(tissue > 0.35)
-            assert gland > 0.95, (density, gland)
-            assert with_ligaments > (0.6 if density == "a" else 0.9), (density, with_ligaments)
+            assert with_ligaments > (0.65 if density == "a" else 0.9), (density, with_ligaments)
+    assert min(gland) > 0.85
+    assert np.median(gland) > 0.99
 
 
 def test_two_breasts_of_plausible_volume() -> None:
     for _, anatomy, grid in _women():
-        millilitres = [
-            (anatomy.breast & half).sum() * float(np.prod(grid.spacing_mm)) / 1000 for half in _halves(grid)
-        ]
+        millilitres = [(anatomy.breast & half).sum() * float(np.prod(grid.spacing_mm)) / 1000 for half in _halves(grid)]
         assert all(200 < volume < 1800 for volume in millilitres)
         assert millilitres[0] == pytest.approx(millilitres[1], rel=0.1)
         assert _largest_share(anatomy.breast & _halves(grid)[0]) > 0.99
@@ -145,7 +146,7 @@ def test_women_differ_and_a_seed_repeats_one() -> None:
 
 
 def test_displace_keeps_the_sum() -> None:
-    anatomy, grid = _draw("d", 0, 3)
+    anatomy, _ = _draw("d", 0, 3)
     before = {name: fraction.copy() for name, fraction in anatomy.tissues.items()}
     box = (slice(10, 14), slice(20, 25), slice(30, 36))
     share = np.random.default_rng(1).uniform(0, 0.5, (4, 5, 6)).astype(np.float32)

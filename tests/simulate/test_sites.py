@@ -9,7 +9,7 @@ SITES = open_sites(4)
 
 
 def _extent_mm(site: Site) -> np.ndarray:
-    return np.array(site.shape_ras) * np.array(site.spacing_ras_mm)
+    return np.asarray(np.array(site.shape_ras) * np.array(site.spacing_ras_mm))
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.hospital)

@@ -88,13 +88,14 @@ def open_archive(folder: Path, root: Path) -> Archive:
     series = arrange_series(headers)
     exams, roles = find_exams(series)
     codes = _Codes.of(series)
+    stamps = {header.path: [header.size, header.mtime_ns] for header in headers}
     digests: dict[str, str] = {}
     visits: dict[str, int] = {}
     cases = []
     for exam, number, count in _number(exams):
         stacks = []
         for one, stack in exam.phases:
-            name, digest = _write_stack(one, stack, root)
+            name, digest = _write_stack(one, stack, stamps, root)
             digests[name] = digest
             stacks.append(name)
         patient_id = pseudonym(exam.patient_id)
@@ -135,7 +136,7 @@ def read_exam(folder: Path) -> Volume:
         DataError: If there is none, or more than one.
         ImageError: If its voxels cannot be read.
     """
-    headers = [header for path in _walk(folder) if (header := read_header(path)) is not None]
+    headers = [header for name, _ in _walk(folder) if (header := read_header(folder / name)) is not None]
     exams, roles = find_exams(arrange_series(headers))
     if len(exams) != 1:
         reasons = Counter(role.evidence for role in roles)
@@ -155,11 +156,11 @@ def _index(folder: Path, root: Path) -> list[Header]:
     memory = recall(memory_path)
     known = memory.get("files", {}) if memory.get("format") == [FORMAT, _FIELDS] else {}
     # By the path from the study's folder, so that both can be moved together.
-    paths = {os.path.relpath(path, root): path for path in _walk(folder)}
-    stamps = {name: _stamp(path) for name, path in paths.items()}
+    start = os.path.relpath(folder, root)
+    stamps = {f"{start}/{name}": stamp for name, stamp in _walk(folder)}
     current = {name: known[name] for name, stamp in stamps.items() if name in known and known[name][0] == stamp}
-    new = [name for name in paths if name not in current]
-    chunks = [[str(paths[name]) for name in new[start : start + _CHUNK]] for start in range(0, len(new), _CHUNK)]
+    new = [name for name in stamps if name not in current]
+    chunks = [[f"{root}/{name}" for name in new[begin : begin + _CHUNK]] for begin in range(0, len(new), _CHUNK)]
     failures: dict[str, str] = {}
     values: dict[str, list[Any] | None] = {}
     with show_progress("reading headers", len(chunks)) as advance:
@@ -170,24 +171,22 @@ def _index(folder: Path, root: Path) -> list[Header]:
                 values |= outcome.value
             advance()
     refuse_machine_failures(failures, "group of file")
-    current |= {name: [stamps[name], values[str(paths[name])]] for name in new}
+    current |= {name: [stamps[name], values[f"{root}/{name}"]] for name in new}
     if new or len(current) != len(known):
         # One line, no indent: a large archive has millions of values.
         with atomic_path(memory_path) as partial:
             partial.write_text(json.dumps({"format": [FORMAT, _FIELDS], "files": current}), encoding="utf-8")
-    return [
-        Header(**dict(zip(_FIELDS, map(_as_tuple, found), strict=True)) | {"path": str(paths[name])})
-        for name, (_, found) in sorted(current.items())
-        if found is not None
-    ]
+    return [_restore(f"{root}/{name}", found) for name, (_, found) in sorted(current.items()) if found is not None]
 
 
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+def _restore(path: str, values: list[Any]) -> Header:
+    fields_by_name = dict(zip(_FIELDS, values, strict=True))
+    lists = {name: tuple(fields_by_name[name]) for name in _TUPLES if fields_by_name[name] is not None}
+    return Header(**fields_by_name | lists | {"path": path})
 
 
 _FIELDS = [field.name for field in fields(Header)]
+_TUPLES = ("position", "orientation", "pixel_spacing", "image_type")
 
 
 def _read_chunk(paths: list[str]) -> dict[str, list[Any] | None]:
@@ -199,19 +198,20 @@ def _read_chunk(paths: list[str]) -> dict[str, list[Any] | None]:
     }
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files of a tree in a fixed order, hidden ones and those of the study's own work left out."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                path = Path(place) / name
-                if path.is_file():
-                    yield path
+def _walk(folder: Path | str, prefix: str = "") -> Iterator[tuple[str, list[int]]]:
+    """Files of a tree in a fixed order with size and time, by their path in it; hidden ones are left out."""
+    with os.scandir(folder) as found:
+        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in entries:
+        name = f"{prefix}{entry.name}"
+        if entry.is_dir():
+            above = os.path.realpath(folder)
+            if entry.is_symlink() and (above + "/").startswith(os.path.realpath(entry.path) + "/"):
+                continue  # a link to a folder above would be walked for ever
+            yield from _walk(entry.path, f"{name}/")
+        elif entry.is_file():
+            status = entry.stat()
+            yield name, [status.st_size, status.st_mtime_ns]
 
 
 def _read_key(path: Path) -> bytes:
@@ -239,12 +239,13 @@ def _number(exams: Sequence[Exam]) -> list[tuple[Exam, int, int]]:
     return numbered
 
 
-def _write_stack(series: Series, stack: Stack, root: Path) -> tuple[str, str]:
+def _write_stack(series: Series, stack: Stack, stamps: dict[str, list[int]], root: Path) -> tuple[str, str]:
     """Keep which files make up a phase, and the hash of their content; returns its name in the study and the hash."""
     stacks = root / ".genovox" / "stacks"
-    files = [os.path.relpath(path, stacks) for path in stack.files]
+    inside, above = f"{root}/", os.path.relpath(root, stacks)
+    files = [f"{above}/{path.removeprefix(inside)}" for path in stack.files]
     name = f"{hash_content([series.series_uid, files])[:20]}.json"
-    stamp = hash_content([_stamp(Path(path)) for path in stack.files])
+    stamp = hash_content([stamps[path] for path in stack.files])
     grid = {"affine": [list(row) for row in stack.affine], "shape": list(stack.shape)}
     path = stacks / name
     known = recall(path)
