@@ -34,7 +34,7 @@ OWN = {
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight patients of four hospitals, half of them carriers, no effect; read only."""
     out = tmp_path_factory.mktemp("hospital") / "cohort"
-    simulate_cohort(out, PLAN, preview=True, workers=1)
+    simulate_cohort(out, PLAN, preview=False, workers=1)
     return out
 
 
@@ -89,7 +89,7 @@ def _seconds(clock: str) -> float:
 
 def test_folder_holds_what_the_docstring_says(cohort: Path) -> None:
     names = {path.name for path in cohort.iterdir()}
-    assert names == {*TABLES, "dicom", "preview.png", ".simulation"}
+    assert names == {*TABLES, "dicom", ".simulation"}
     ids = [f"SIM-{number:04d}" for number in range(1, 9)]
     assert sorted(path.name for path in (cohort / "dicom").iterdir()) == ids
     assert not list(cohort.rglob("*.partial"))
@@ -183,7 +183,7 @@ def test_visit_has_localizer_t2_and_subtraction_too(cohort: Path) -> None:
 
 @pytest.mark.slow
 def test_number_of_workers_changes_no_byte(cohort: Path, tmp_path: Path) -> None:
-    simulate_cohort(tmp_path / "again", PLAN, preview=True, workers=2)
+    simulate_cohort(tmp_path / "again", PLAN, preview=False, workers=2)
     assert _files(tmp_path / "again") == _files(cohort)
 
 
@@ -196,11 +196,11 @@ def test_interrupted_work_is_kept(cohort: Path, tmp_path: Path) -> None:
     # Killed while it wrote SIM-0003, before SIM-0006 and the tables.
     shutil.move(out / "dicom" / "SIM-0003", out / "dicom" / ".SIM-0003.partial")
     shutil.rmtree(out / "dicom" / "SIM-0006")
-    for name in ("SIM-0003.json", "SIM-0006.json", "SIM-0006.png"):
+    for name in ("SIM-0003.json", "SIM-0006.json"):
         (out / ".simulation" / name).unlink()
-    for name in ("truth.csv", "marks.csv", "study.toml", "preview.png"):
+    for name in ("truth.csv", "marks.csv", "study.toml"):
         (out / name).unlink()
-    simulate_cohort(out, PLAN, preview=True, workers=2)
+    simulate_cohort(out, PLAN, preview=False, workers=2)
     found = _files(out)
     assert found.keys() == expected.keys()
     assert [name for name in found if found[name] != expected[name]] == []
@@ -334,7 +334,9 @@ def test_shortcut_scanner_gives_carriers_their_own(tmp_path: Path) -> None:
     assert not scanners[True] & scanners[False]
 
 
-def test_some_patients_come_back_for_a_biopsy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_patients_come_back_for_a_biopsy_and_pictures_come_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hospital, "BIOPSY_SHARE", 1.0)
     (first, _) = simulate_cohort(tmp_path, PAIR, preview=False, workers=1)
     visits = [_series(tmp_path / "dicom" / first.patient_id / visit) for visit in ("1", "2")]
@@ -344,6 +346,12 @@ def test_some_patients_come_back_for_a_biopsy(tmp_path: Path, monkeypatch: pytes
     assert not uids[0] & uids[1]
     assert {header.StudyDescription for series in visits[1].values() for header in series} == {"MR GUIDED BIOPSY"}
     assert len({visit[1][0].StudyInstanceUID for visit in visits}) == 2
+    # The pictures can be asked for later; the scans stay the same, to the byte.
+    before = _files(tmp_path)
+    simulate_cohort(tmp_path, PAIR, preview=True, workers=1)
+    after = _files(tmp_path)
+    assert {Path(name).name for name in after.keys() - before.keys()} == {"preview.png", "SIM-0001.png", "SIM-0002.png"}
+    assert all(after[name] == content for name, content in before.items())
 
 
 def test_seed_and_number_decide_the_images(cohort: Path) -> None:

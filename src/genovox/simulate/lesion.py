@@ -91,7 +91,7 @@ def draw_lesion(
         The box of the grid it fills, and each tissue's fraction there, (z, y, x).
     """
     radius = lesion.radius_mm
-    box = _enclose(lesion, grid, 2.8 * radius + 3)
+    box = _enclose(lesion, grid, 3.8 * radius + 3)
     offsets = [
         grid.axis(axis)[tuple(box[i] if i == 2 - axis else slice(None) for i in range(3))] - lesion.centre_mm[axis]
         for axis in range(3)
@@ -106,8 +106,8 @@ def draw_lesion(
     edge_mm = grid.voxel_mm
     if not patient.sharp_margin:
         ridges = smooth_noise(random, _grains(direction, 3.2, random))
-        reach = reach * (1 + 0.55 * np.clip(ridges - 0.9, 0, 1.2))
-        edge_mm = np.hypot(edge_mm, 0.45 * radius)
+        reach = reach * (1 + 0.9 * np.clip(ridges - 0.7, 0, 1.2))
+        edge_mm = np.hypot(edge_mm, 0.6 * radius)
     whole = np.clip((reach - distance) / edge_mm + 0.5, 0, 1).astype(np.float32)
     level = distance / reach
     blur = grid.voxel_mm / radius
