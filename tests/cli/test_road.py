@@ -8,7 +8,7 @@ import pytest
 
 from genovox.cli.main import run_command
 from genovox.core.artifacts import STAGES
-from tests.conftest import FinishedRun
+from tests.conftest import ARCHIVE_OPTIONS, FinishedRun
 
 
 @pytest.fixture
@@ -93,3 +93,38 @@ def test_no_absolute_path_stands_in_a_run(finished_run: FinishedRun) -> None:
     for path in finished_run.run.rglob("*"):
         if path.suffix in (".csv", ".json", ".html", ".md", ".log"):
             assert root not in path.read_text(), path
+
+
+def test_a_finished_archive_is_left_alone_wherever_it_is(
+    finished_archive_run: FinishedRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moved with its run: no stage is done again; what the oracle scores is told beside the headline."""
+    shutil.copytree(finished_archive_run.study.parent, tmp_path / "moved")
+    options = [option for option in ARCHIVE_OPTIONS if option != "--quiet"]
+    assert run_command(["run", str(tmp_path / "moved" / "study.toml"), *options]) == 0
+    captured = capfd.readouterr()
+    assert captured.err.count("up to date") == len(STAGES)
+    assert "reading headers" not in captured.err
+    assert "Oracle: AUC " in captured.out
+    headline, oracle, verdict = (captured.out.index(word) for word in ("light: AUC", "Oracle: AUC", "Verdict: "))
+    assert headline < oracle < verdict
+
+
+def test_a_new_scan_in_the_archive_is_noticed(
+    finished_archive_run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "cohort"
+    shutil.copytree(finished_archive_run.study.parent, folder)
+    shutil.rmtree(folder / "dicom" / "SIM-0001" / "1" / "2")  # a T2 series, no phase of an exam
+    arguments = ["run", str(folder / "study.toml"), *ARCHIVE_OPTIONS, "--dry-run"]
+    assert run_command(arguments) == 0
+    assert "would run: dicom changed" in capsys.readouterr().out
+
+
+def test_no_path_of_the_input_stands_in_a_run_of_an_archive(finished_archive_run: FinishedRun) -> None:
+    root = str(finished_archive_run.study.parent)
+    for path in finished_archive_run.run.rglob("*"):
+        if path.suffix in (".csv", ".json", ".html", ".md", ".log"):
+            text = path.read_text()
+            assert root not in text, path
+            assert ".dcm" not in text, path

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from genovox.cohort.inspection import inspect_images, read_phases
+from genovox.cohort.archive import open_archive
+from genovox.cohort.inspection import inspect_images, read_image, read_phases
 from genovox.core.errors import ImageError
 from genovox.core.volume import Volume, write_nifti
+
+from .conftest import EAST, NORTH, POST1, PRE, Tree, edit_files
 
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
 
@@ -100,3 +103,51 @@ def test_a_file_that_states_no_orientation_is_told(tmp_path: Path) -> None:
     image.header["qform_code"] = image.header["sform_code"] = 0
     nibabel.save(image, tmp_path / "a.nii")
     assert inspect_images([tmp_path / "a.nii"]).scan["scan_orientation"] == "unknown"
+
+
+def test_what_is_said_of_dicom(tree: Tree, tmp_path: Path) -> None:
+    tree.add(NORTH, PRE, POST1)
+    (case,) = open_archive(tree.dicom, tree.root).cases
+    paths = case.image_paths(tree.root)
+    found = inspect_images(paths)
+    assert found.scan == {
+        "scan_format": "dicom",
+        "scan_stored_type": "uint16",
+        "scan_full_8_bit": "no",
+        "scan_phases": "2",
+        "scan_matrix": "64x64x12",
+        "scan_spacing_mm": "4.800x4.800x12.000",
+        "scan_orientation": "LPS",
+    }
+    copy = _write(tmp_path / "copy.nii.gz", read_image(paths[0]).array, read_image(paths[0]).affine)
+    assert inspect_images([copy]).fingerprint == found.fingerprint  # the same scan in another format is a twin
+
+
+def test_signed_voxels_are_told(tree: Tree) -> None:
+    tree.add(EAST, "3")
+    edit_files(tree.files(), PixelRepresentation=1)
+    (case,) = open_archive(tree.dicom, tree.root).cases
+    assert inspect_images(case.image_paths(tree.root)).scan["scan_stored_type"] == "int16"
+
+
+def test_a_phase_that_cannot_be_read_names_no_file(tree: Tree) -> None:
+    tree.add(NORTH, PRE, POST1)
+    (case,) = open_archive(tree.dicom, tree.root).cases
+    paths = case.image_paths(tree.root)
+    tree.files()[3].write_bytes(tree.files()[3].read_bytes()[:-100])
+    with pytest.raises(ImageError, match=r"^slice \d+ of 12 cannot be decoded \(truncated: too few bytes"):
+        inspect_images(paths)
+    tree.files()[3].unlink()
+    with pytest.raises(ImageError, match=r"^slice \d+ of 12 cannot be read \(No such file or directory\); export or"):
+        inspect_images(paths)
+    paths[1].unlink()
+    with pytest.raises(ImageError, match="the list of a phase's DICOM files is gone; run the cohort stage again"):
+        read_image(paths[1])
+
+
+def test_an_exam_of_one_value_names_no_file(tree: Tree) -> None:
+    tree.add(NORTH, PRE, POST1)
+    edit_files(tree.files(), PixelData=bytes(64 * 64 * 2))
+    (case,) = open_archive(tree.dicom, tree.root).cases
+    with pytest.raises(ImageError, match=r"^the exam holds the value 0 only; convert"):
+        inspect_images(case.image_paths(tree.root))

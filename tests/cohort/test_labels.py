@@ -59,7 +59,7 @@ def test_another_coding_is_left_out_with_the_reason(tmp_path: Path, value: str) 
     [
         ("patient_id,status\np1,1\n", "must have the columns label, got patient_id, status; add label"),
         ("patient,label\np1,1\n", "must have the columns patient_id,label or case_id,label, got patient, label; add"),
-        ("patient_id,label\np1,1\n\np1,0\n", "labels.csv row 4: patient_id must be unique, 'p1' stands in row 2 too"),
+        ("patient_id,label\np1,1\n\np1,0\n", "labels.csv row 4: patient_id must be unique, it stands in row 2 too"),
         ("patient_id,label\np1,1\n,1\n", "labels.csv row 3: patient_id must not be empty, the label is '1'; fill it"),
         ("patient_id;label\np1;1\n", "must separate its columns by commas, got 'patient_id;label'"),
         ("patient_id,label\np1,1,\np2,0,\n", "remove commas at the ends of the rows"),

@@ -17,7 +17,17 @@ def test_holds_every_fold_and_the_ranges_of_the_cohort(finished_run: FinishedRun
     assert len(bundle.networks) == 3
     assert bundle.phases == 3
     assert bundle.ranges["spacing_z_mm"] == (4.0, 4.0)
+    assert not bundle.around_point
     assert bundle.ranges["intensity_p50"][0] < bundle.ranges["intensity_p50"][1]
+
+
+def test_a_run_of_lesions_crops_around_points(finished_archive_run: FinishedRun) -> None:
+    bundle = load_bundle(finished_archive_run.run)
+    assert bundle.around_point
+    assert bundle.model == "light"
+    assert (bundle.phases, bundle.most_phases) == (4, 5)  # the hospitals differ
+    with pytest.raises(UsageError, match="--model must be one of light, got 'oracle'"):
+        load_bundle(finished_archive_run.run, "oracle")
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from examples.shapes import draw_phases
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_table
-from genovox.core.errors import ImageError, TableError, UsageError
+from genovox.core.case import read_cases
+from genovox.core.errors import DataError, ImageError, TableError, UsageError
 from genovox.core.volume import Volume, read_volume, write_nifti
+from genovox.predict.bundle import load_bundle
 from genovox.predict.inference import predict_scan
 from tests.conftest import FinishedRun
 
@@ -113,3 +116,76 @@ def test_real_breasts_get_a_score_and_a_warning(finished_run: FinishedRun, real_
 def test_phases_of_the_example_differ() -> None:
     pre, post1, _ = draw_phases(np.random.default_rng(0), carrier=True)
     assert (post1 - pre).max() > 200
+
+
+def _lesion(run: FinishedRun, patient: str) -> tuple[str, Path, tuple[float, ...]]:
+    """Case, DICOM folder and mark of a patient of the simulated hospital."""
+    case = next(case for case in read_cases(run.run / "cohort" / "cases.csv") if case.patient_id == patient)
+    return case.case_id, run.study.parent / "dicom" / patient, case.point_mm
+
+
+@pytest.mark.parametrize("patient", ["SIM-0001", "SIM-0003", "SIM-0008"])  # of each hospital one
+def test_a_dicom_folder_scores_as_the_stored_volume_does(finished_archive_run: FinishedRun, patient: str) -> None:
+    case_id, folder, point = _lesion(finished_archive_run, patient)
+    prediction = predict_scan(finished_archive_run.run, [folder], point_mm=point)
+    volume = np.load(finished_archive_run.run / "preprocess" / "volumes" / f"{case_id}.npy")
+    networks = load_bundle(finished_archive_run.run).networks
+    with torch.inference_mode():
+        logits = [network(torch.from_numpy(volume)[None]).double().item() for network in networks]
+    scores = 1 / (1 + np.exp(-np.array(logits)))
+    assert prediction.networks == len(networks) == 2
+    assert prediction.probability == pytest.approx(scores.mean(), abs=1e-9)
+    assert (prediction.lowest, prediction.highest) == pytest.approx((scores.min(), scores.max()), abs=1e-9)
+    assert prediction.warnings == []
+
+
+def test_another_place_is_another_score(finished_archive_run: FinishedRun) -> None:
+    _, folder, (x, y, z) = _lesion(finished_archive_run, "SIM-0001")
+    here, there = (
+        predict_scan(finished_archive_run.run, [folder], point_mm=place) for place in ((x, y, z), (-x, y, z))
+    )
+    assert here.probability != there.probability
+
+
+def test_a_folder_must_hold_one_exam(finished_archive_run: FinishedRun) -> None:
+    _, folder, point = _lesion(finished_archive_run, "SIM-0001")
+    with pytest.raises(
+        DataError, match=r"must hold one dynamic exam, .*dicom holds 8 in \d+ DICOM files; give the fold"
+    ):
+        predict_scan(finished_archive_run.run, [folder.parent], point_mm=point)
+
+
+def test_lesions_need_a_place_and_other_cases_take_none(
+    finished_archive_run: FinishedRun, finished_run: FinishedRun
+) -> None:
+    _, folder, point = _lesion(finished_archive_run, "SIM-0001")
+    with pytest.raises(UsageError, match="the cases of this run are lesions; give the place: --point=X,Y,Z in mm"):
+        predict_scan(finished_archive_run.run, [folder])
+    with pytest.raises(UsageError, match="not lesions, so there is nothing to crop around; leave --point out"):
+        predict_scan(finished_run.run, _scan_paths(finished_run), point_mm=point)
+    with pytest.raises(ImageError, match="a mark must lie inside the scan, 0, 900, 0 mm"):
+        predict_scan(finished_archive_run.run, [folder], point_mm=(0, 900, 0))
+
+
+def test_the_oracle_is_no_network(finished_archive_run: FinishedRun) -> None:
+    _, folder, point = _lesion(finished_archive_run, "SIM-0001")
+    with pytest.raises(UsageError, match="--model must be one of light, got 'oracle'"):
+        predict_scan(finished_archive_run.run, [folder], model="oracle", point_mm=point)
+
+
+def test_command_takes_a_point(finished_archive_run: FinishedRun, capfd: pytest.CaptureFixture[str]) -> None:
+    _, folder, (x, y, z) = _lesion(finished_archive_run, "SIM-0001")
+    assert run_command(["predict", str(finished_archive_run.run), str(folder), f"--point={x},{y},{z}", "--json"]) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["model"] == "light"
+    assert run_command(["predict", str(finished_archive_run.run), str(folder), "--json"]) == 2
+    assert "--point=X,Y,Z" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("point", ["1,2", "1,2,far", "1,2,3,4", "1,2,nan"])
+def test_a_wrong_point_is_wrong_usage(
+    finished_archive_run: FinishedRun, point: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, folder, _ = _lesion(finished_archive_run, "SIM-0001")
+    assert run_command(["predict", str(finished_archive_run.run), str(folder), f"--point={point}"]) == 2
+    assert f"--point takes X,Y,Z in mm (right, anterior, superior), got '{point}'" in capfd.readouterr().err

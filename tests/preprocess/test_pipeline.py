@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genovox.core.errors import ImageError
 from genovox.core.study import PreprocessTable
@@ -14,6 +16,7 @@ from genovox.preprocess.pipeline import (
     figures_as_row,
     load_mask,
     preprocess_images,
+    preprocess_volume,
     save_mask,
 )
 
@@ -109,6 +112,89 @@ def test_masks_survive_the_disk(tmp_path: Path, shape: tuple[int, ...]) -> None:
     mask = np.random.default_rng(0).random(shape) > 0.4
     save_mask(tmp_path / "mask.npy", mask)
     np.testing.assert_array_equal(load_mask(tmp_path / "mask.npy", shape), mask)
+
+
+CROP = (8, 9, 10)  # x, y, z: even and odd
+
+
+@st.composite
+def _scans(draw: st.DrawFn) -> Volume:
+    """Noise on a grid of any orientation, a little oblique, with any spacing and origin, larger than the crop."""
+    spacing = np.array(draw(st.tuples(*[st.floats(1.0, 4.0)] * 3)))
+    size = [draw(st.integers(max(30, int(44 / step)), 50)) for step in spacing]
+    axes = np.eye(3)[:, list(draw(st.permutations(range(3))))] * draw(st.tuples(*[st.sampled_from([-1, 1])] * 3))
+    angle = np.radians(draw(st.floats(-12, 12)))
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ axes * spacing
+    affine[:3, 3] = draw(st.tuples(*[st.floats(-200, 200)] * 3))
+    random = np.random.default_rng(draw(st.integers(0, 99)))
+    return Volume(random.uniform(50, 60, (1, *size[::-1])).astype(np.float32), affine)
+
+
+def _place(volume: Volume, share: tuple[float, float, float]) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Voxel and RAS mm of a point given as shares of the field of view along the scan's own axes."""
+    size = np.array(volume.array.shape[:0:-1])
+    voxel = np.array(share) * size - 0.5
+    x, y, z = (volume.affine @ [*voxel, 1])[:3]
+    return voxel, (float(x), float(y), float(z))
+
+
+def _crop(volume: Volume, point: tuple[float, ...], spacing_mm: Any) -> tuple[Preprocessed, np.ndarray]:
+    """The crop around a point, and the point's voxel (x, y, z) in it."""
+    table = PreprocessTable(spacing_mm=spacing_mm, shape=CROP, foreground="none", normalise="none")
+    made = preprocess_volume(volume, table, point)
+    return made, np.linalg.solve(made.volume.affine, [*point, 1.0])[:3]
+
+
+@settings(max_examples=60, deadline=None)
+@given(scan=_scans(), share=st.tuples(*[st.floats(0.35, 0.65)] * 3), native=st.booleans())
+def test_the_marked_voxel_is_in_the_middle_of_the_crop(
+    scan: Volume, share: tuple[float, float, float], native: bool
+) -> None:
+    voxel, point = _place(scan, share)
+    x, y, z = np.floor(voxel + 0.5).astype(int)
+    scan.array[0, z, y, x] = 9000
+    made, at = _crop(scan, point, "native" if native else (2.0, 2.0, 2.0))
+    assert made.volume.array.shape == (1, *CROP[::-1])
+    middle = (np.array(CROP) - 1) / 2
+    assert (abs(at - middle) <= 0.5 + 1e-6).all()
+    brightest = np.array(np.unravel_index(made.volume.array[0].argmax(), CROP[::-1]))[::-1]
+    half_voxel = np.array(made.figures.source_spacing_mm) / made.volume.spacing_mm / 2
+    assert (abs(brightest - at) <= half_voxel + 0.5 + 1e-6).all()
+    assert made.warnings == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(scan=_scans(), share=st.tuples(*[st.floats(0.0, 1.0)] * 3))
+def test_a_mark_anywhere_in_the_scan_is_in_the_crop(scan: Volume, share: tuple[float, float, float]) -> None:
+    _, point = _place(scan, tuple(np.clip(share, 1e-6, 1 - 1e-6)))
+    _, at = _crop(scan, point, (2.0, 2.0, 2.0))
+    # The resampled grid ends up to a quarter of its voxel before the scan does.
+    assert (at >= -0.75 - 1e-6).all()
+    assert (at <= np.array(CROP) - 0.25 + 1e-6).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(scan=_scans(), axis=st.integers(0, 2), beyond=st.floats(0.01, 3), native=st.booleans())
+def test_a_mark_outside_the_scan_is_refused(scan: Volume, axis: int, beyond: float, native: bool) -> None:
+    share = [0.5, 0.5, 0.5]
+    share[axis] = -beyond if native else 1 + beyond
+    _, point = _place(scan, (share[0], share[1], share[2]))
+    with pytest.raises(ImageError, match=r"a mark must lie inside the scan, .* mm \(right, anterior, superior\) does"):
+        _crop(scan, point, "native" if native else (2.0, 2.0, 2.0))
+
+
+def test_a_crop_around_a_mark_is_meant_to_leave_the_rest_out(tmp_path: Path) -> None:
+    table = PreprocessTable(spacing_mm=(2, 2, 2), shape=(12, 12, 12))
+    middle = preprocess_images(_write(tmp_path, _body()), table, (0.0, 30.0, 35.0))
+    assert middle.figures.outside_fraction > 0.5
+    assert middle.warnings == ()
+    aside = preprocess_images(_write(tmp_path, _body()), table, (8.0, 30.0, 35.0))
+    assert aside.figures.crop_start != middle.figures.crop_start
+    assert aside.figures.offset == middle.figures.offset  # intensities are the whole scan's
+    np.testing.assert_allclose(aside.volume.affine[:3, 3] - middle.volume.affine[:3, 3], [8, 0, 0])
+    np.testing.assert_array_equal(aside.volume.array[..., :8], middle.volume.array[..., 4:])
 
 
 @pytest.mark.real_data

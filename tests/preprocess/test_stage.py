@@ -82,3 +82,50 @@ def test_a_cohort_comes_first(shapes_study: MakeStudy) -> None:
     path = shapes_study(patients=4)
     with pytest.raises(UsageError, match="has no finished stage cohort"):
         preprocess.open_stage(Study.load(path), path.parent / "run", "cpu")
+
+
+def test_two_marks_of_one_scan_are_two_crops(shapes_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shapes_study(patients=4)
+    manifest = path.parent / "manifest.csv"
+    rows = ["case_id,patient_id,image,point"]
+    rows += [
+        f"C{n}{side},P00{n},scans/P00{n}_pre.nii.gz,{x};40;40"
+        for n in range(1, 5)
+        for side, x in (("a", 36), ("b", 45))
+    ]
+    manifest.write_text("\n".join(rows) + "\n")
+    options = ('cohort.unit="lesion"', "preprocess.spacing_mm=[3, 3, 3]", "preprocess.shape=[16, 16, 16]")
+    stage = _build(path, "run", *options)
+    table = read_table(stage.folder / "cases.csv").set_index("case_id")
+    assert table["key"].nunique() == 8
+    one, other = (np.load(stage.folder / "volumes" / f"C1{side}.npy") for side in "ab")
+    np.testing.assert_array_equal(one[..., 3:], other[..., :-3])  # 9 mm are 3 voxels
+    assert not np.array_equal(one, other)
+    assert (table["warnings"] == "").all()
+
+    done: list[str] = []
+    work = preprocess._preprocess_case
+
+    def record(task: preprocess._Task) -> bool:
+        done.append(task.case_id)
+        return work(task)
+
+    monkeypatch.setattr(preprocess, "_preprocess_case", record)
+    manifest.write_text(
+        manifest.read_text().replace(
+            "C3b,P003,scans/P003_pre.nii.gz,45;40;40", "C3b,P003,scans/P003_pre.nii.gz,42;40;40"
+        )
+    )
+    _build(path, "run", *options)
+    assert done == ["C3b"]
+
+
+def test_a_mark_outside_its_scan_has_its_row(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=4)
+    manifest = path.parent / "manifest.csv"
+    rows = [f"C{n},P00{n},scans/P00{n}_pre.nii.gz,{999 if n == 2 else 0};0;0" for n in range(1, 5)]
+    manifest.write_text("\n".join(["case_id,patient_id,image,point", *rows]) + "\n")
+    stage = _build(path, "run", 'cohort.unit="lesion"')
+    excluded = read_table(stage.folder / "exclusions.csv")
+    assert excluded["case_id"].tolist() == ["C2"]
+    assert excluded["reason"][0].startswith("a mark must lie inside the scan, 999, 0, 0 mm")

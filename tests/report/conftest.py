@@ -19,6 +19,7 @@ from genovox.preprocess import stage as preprocess_stage
 from genovox.report import stage as report_stage
 from genovox.report.results import Results, read_results
 from genovox.train import crossval
+from tests.conftest import FinishedRun
 
 SITE = "<script>alert('site')</script> & Co"
 PATIENTS = 24
@@ -78,6 +79,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
         stage = module.open_stage(study, run, "cpu")
         stage.bring_up_to_date(partial(module.build_stage, study, stage, 1))
     return TinyRun(study, run)
+
+
+@pytest.fixture(scope="session")
+def archive(finished_archive_run: FinishedRun) -> TinyRun:
+    """The run of the simulated hospital: DICOM, lesions, the oracle."""
+    return TinyRun(Study.load_snapshot(finished_archive_run.run), finished_archive_run.run)
+
+
+@pytest.fixture(scope="session")
+def archive_page(archive: TinyRun) -> str:
+    """The page of the archive's run."""
+    return (archive.run / "report" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture

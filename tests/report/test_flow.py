@@ -23,3 +23,9 @@ def test_words_of_the_run_are_escaped(tiny: TinyRun) -> None:
     flow = results.flow | {"excluded": [{"rule": "x", "text": "<b> & so on", "cases": 2}]}
     svg = draw_flow(dataclasses.replace(results, flow=flow))
     assert "2 &lt;b&gt; &amp; so on" in svg
+
+
+def test_flow_of_an_archive_counts_cases_not_series(archive: TinyRun) -> None:
+    texts = [text.text for text in ET.fromstring(draw_flow(archive.read())).iter("text")]
+    assert texts[:3] == ["In the archive", "8 cases", "of 8 patients"]
+    assert "Left out: 0" in texts

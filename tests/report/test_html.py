@@ -155,3 +155,26 @@ def test_same_run_gives_the_same_bytes(page: str, tiny: TinyRun) -> None:
 
 def test_page_is_small(page: str) -> None:
     assert len(page.encode()) < 1_500_000
+
+
+def test_page_of_an_archive_names_series_and_the_oracle(archive_page: str) -> None:
+    reader, words = _read(archive_page), _words(archive_page)
+    assert reader.open == []
+    assert len(reader.ids) == len(set(reader.ids))
+    assert "26 series of the archive that are no phase of an exam" in words
+    assert "T2-weighted by its name" in words
+    assert "Nobody: every case of the archive was scored." in words
+    assert "oracle" in words
+    assert "In the archive" in words
+    assert "manifest" not in words
+
+
+def test_page_of_an_archive_names_no_file_of_it(archive_page: str, archive: TinyRun) -> None:
+    assert str(archive.study.root) not in archive_page
+    assert ".dcm" not in archive_page
+    assert ".genovox" not in archive_page
+
+
+def test_page_of_a_manifest_says_nothing_of_series(page: str) -> None:
+    assert "no phase of an exam" not in _words(page)
+    assert "oracle" not in _words(page)

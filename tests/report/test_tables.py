@@ -4,6 +4,7 @@ import dataclasses
 
 from genovox.report.tables import (
     count_exclusions,
+    count_series,
     describe_cohort,
     describe_folds,
     list_folds,
@@ -55,3 +56,17 @@ def test_exclusions_and_checks(tiny: TinyRun) -> None:
     assert {(stage, cases) for stage, _, cases in count_exclusions(results)} == {("cohort", "1")}
     assert len(tabulate_checks(results)) == len(results.audit["checks"])
     assert tabulate_comparison(results, "cross_validation") == []
+
+
+def test_series_are_counted_by_reason(archive: TinyRun, tiny: TinyRun) -> None:
+    counts = dict(count_series(archive.read()))
+    assert counts["t2: T2-weighted by its name"] == "8"
+    assert counts["subtraction: subtraction by its image type"] == "8"
+    assert counts["biopsy: biopsy by the study's name"] == "2"
+    assert sum(int(count) for count in counts.values()) == 26
+    assert list(counts.values()) == sorted(counts.values(), key=int, reverse=True)
+    assert count_series(tiny.read()) == []
+
+
+def test_networks_are_compared_with_the_oracle(archive: TinyRun) -> None:
+    assert [row["model"] for row in tabulate_comparison(archive.read(), "cross_validation")] == ["oracle"]

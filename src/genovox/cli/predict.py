@@ -52,5 +52,9 @@ def predict(
 
 def _read_point(text: str) -> tuple[float, ...]:
     from genovox.cohort.manifest import read_point
+    from genovox.core.errors import TableError, UsageError
 
-    return read_point(text.replace(",", ";"), "--point")
+    try:
+        return read_point(text.replace(",", ";"), "--point")
+    except TableError:
+        raise UsageError(f"--point takes X,Y,Z in mm (right, anterior, superior), got {text!r}; correct it") from None

@@ -25,6 +25,7 @@ from genovox.core.volume import Volume
 
 FORMAT = 1
 _CHUNK = 256
+_KEY_BYTES = 32
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _VENDORS = ("siemens", "ge", "philips", "hitachi", "toshiba", "canon", "fujifilm", "aurora", "esaote", "bruker", "uih")
 
@@ -66,7 +67,9 @@ class Pseudonyms:
         """The id that leaves the input."""
         name = patient_id.strip()
         if not self.key:
-            return _UNSAFE.sub("-", name).strip("-._") or name
+            safe = _UNSAFE.sub("-", name).strip("-._")
+            # Where signs were lost, a hash keeps two ids from becoming one.
+            return name if safe == name else f"{safe or 'id'}-{hash_content(name)[:6]}"
         return f"P-{hashlib.blake2b(name.encode(), key=self.key, digest_size=6).hexdigest()}"
 
 
@@ -175,6 +178,7 @@ def _index(folder: Path, root: Path) -> list[Header]:
     if new or len(current) != len(known):
         # One line, no indent: a large archive has millions of values.
         with atomic_path(memory_path) as partial:
+            partial.touch(0o600)  # it holds what the headers say of people
             partial.write_text(json.dumps({"format": [FORMAT, _FIELDS], "files": current}), encoding="utf-8")
     return [_restore(f"{root}/{name}", found) for name, (_, found) in sorted(current.items()) if found is not None]
 
@@ -191,17 +195,32 @@ _TUPLES = ("position", "orientation", "pixel_spacing", "image_type")
 
 def _read_chunk(paths: list[str]) -> dict[str, list[Any] | None]:
     """Values of each file's header in the order of the fields; None for what is not DICOM."""
-    headers = {path: read_header(Path(path)) for path in paths}
+    headers = {path: _read_header(Path(path)) for path in paths}
     return {
         path: None if header is None else [getattr(header, name) for name in _FIELDS]
         for path, header in headers.items()
     }
 
 
+def _read_header(path: Path) -> Header | None:
+    """As ``read_header``; a file that cannot be read now is an error, told without its name, and is tried again."""
+    header = read_header(path)
+    try:
+        if header is None:
+            with path.open("rb") as file:
+                file.read(1)
+    except OSError as error:
+        raise DataError(f"a file cannot be read ({error.strerror}); mend it or remove it") from None
+    return header
+
+
 def _walk(folder: Path | str, prefix: str = "") -> Iterator[tuple[str, list[int]]]:
     """Files of a tree in a fixed order with size and time, by their path in it; hidden ones are left out."""
-    with os.scandir(folder) as found:
-        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"a folder of the archive cannot be listed ({error.strerror}); mend it or remove it") from None
     for entry in entries:
         name = f"{prefix}{entry.name}"
         if entry.is_dir():
@@ -215,12 +234,20 @@ def _walk(folder: Path | str, prefix: str = "") -> Iterator[tuple[str, list[int]
 
 
 def _read_key(path: Path) -> bytes:
-    """The key of the pseudonyms, made once and never put into a run."""
+    """The key of the pseudonyms, made once and never put into a run; without a whole one no id leaves the input."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-    return bytes.fromhex(path.read_text(encoding="ascii").strip())
+        with atomic_path(path) as partial, os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(secrets.token_hex(_KEY_BYTES))
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise DataError(
+            f"the key of the pseudonyms, {path.parent.name}/{path.name}, is damaged; bring it back from a copy, or "
+            "delete it, which gives every patient a new id"
+        )
+    return key
 
 
 def _number(exams: Sequence[Exam]) -> list[tuple[Exam, int, int]]:
@@ -251,8 +278,11 @@ def _write_stack(series: Series, stack: Stack, stamps: dict[str, list[int]], roo
     known = recall(path)
     if known.get("stamp") != stamp or known.get("files") != files or known.get("affine") != grid["affine"]:
         digest = hashlib.blake2b(digest_size=16)
-        for file in stack.files:
-            digest.update(Path(file).read_bytes())
+        try:
+            for file in stack.files:
+                digest.update(Path(file).read_bytes())
+        except OSError as error:  # which names the file
+            raise DataError(f"a slice cannot be read ({error.strerror}); mend it or remove its series") from None
         known = grid | {
             "files": files,
             "stamp": stamp,

@@ -74,7 +74,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
             log.warning("%s: %s", source.name, line)
     intake = take_in(study)
     cases, labels = intake.cases, intake.labels
-    _warn_of_strangers(cases, labels)
+    _warn_of_strangers(cases, labels, show=labels.unit == "patient" or source.is_file())
     evidence = [labels.find_evidence(case) for case in cases]
     odd = [proof for proof in evidence if "is neither 0" in proof.reason]
     if odd:
@@ -185,17 +185,18 @@ def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) ->
     return found
 
 
-def _warn_of_strangers(cases: list[Case], labels: LabelSource) -> None:
+def _warn_of_strangers(cases: list[Case], labels: LabelSource, *, show: bool) -> None:
+    """Warn of ids that name nobody; a case's id in a table is as it was written, and may be a patient's own."""
     known = {case.patient_id if labels.unit == "patient" else case.case_id for case in cases}
     strangers = [key for key in labels.rows if key not in known]
     if strangers:
         log.warning(
-            "%s: %d of %d ids name a %s that is not among the images (%s…)",
+            "%s: %d of %d ids name a %s that is not among the images%s",
             labels.name,
             len(strangers),
             len(labels.rows),
             labels.unit,
-            strangers[0],
+            f" ({strangers[0]}…)" if show else "",
         )
 
 

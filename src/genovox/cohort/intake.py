@@ -14,7 +14,7 @@ from genovox.cohort.manifest import ClinicalRow, Mark, read_clinical, read_manif
 from genovox.cohort.variants import read_genetic_tests
 from genovox.core.artifacts import read_json
 from genovox.core.case import Case
-from genovox.core.errors import StudyError
+from genovox.core.errors import DataError, StudyError
 from genovox.core.study import CohortTable, Study, relative_path
 
 
@@ -79,6 +79,7 @@ def take_in(study: Study) -> Intake:
     # Paths relative to the study, so that a run holds no path of this machine.
     cases = [replace(case, images=tuple(relative_path(image, study.root) for image in case.images)) for case in cases]
     clinical = _read_clinic(study, str)
+    cases = [_add_clinic(case, clinical.get(case.patient_id), site=case.site) for case in cases]
     lost = _choose_sides(cases, cohort, clinical)
     if cohort.unit == "lesion":
         unmarked = [case.case_id for case in cases if not case.point_mm]
@@ -109,8 +110,25 @@ def _take_archive(study: Study, folder: Path) -> Intake:
     for patient_id, reason in archive.lost.items():
         cases = [*cases, Case(patient_id, patient_id, ())]
         lost[patient_id] = ("exam", reason)
+    _refuse_shared_ids(cases)
     labels = _read_label_source(study, archive.pseudonym)
     return Intake(cases, lost, labels, archive.exclusions, archive.digests | {cohort.images: archive.content})
+
+
+def _refuse_shared_ids(cases: list[Case]) -> None:
+    """Refuse ids that meet: the second visit of patient P and the only one of patient P-2.
+
+    Raises:
+        DataError: Naming the id, which is the study's.
+    """
+    owners: dict[str, str] = {}
+    for case in cases:
+        owner = owners.setdefault(case.case_id, case.patient_id)
+        if owner != case.patient_id:
+            raise DataError(
+                f"a case has an id of its own, {case.case_id} is made of patient {owner} and of patient "
+                f"{case.patient_id}; give one of them another PatientID"
+            )
 
 
 def _read_label_source(study: Study, pseudonym: Callable[[str], str]) -> LabelSource:
@@ -127,8 +145,11 @@ def _read_clinic(study: Study, pseudonym: Callable[[str], str]) -> dict[str, Cli
     return read_clinical(study.root / study.cohort.clinical, pseudonym) if study.cohort.clinical else {}
 
 
-def _add_clinic(case: Case, row: ClinicalRow | None) -> Case:
-    return case if row is None else replace(case, family_id=row.family_id, site=row.site or case.site)
+def _add_clinic(case: Case, row: ClinicalRow | None, *, site: str = "") -> Case:
+    """What a manifest says of a case comes first, the clinic's hospital before one that headers tell."""
+    if row is None:
+        return case
+    return replace(case, family_id=case.family_id or row.family_id, site=site or row.site or case.site)
 
 
 def _choose_sides(

@@ -87,7 +87,7 @@ def read_labels(path: Path, *, pseudonym: Callable[[str], str] = str) -> LabelTa
             )
         if key in rows:
             raise TableError(
-                f"{path.name} row {number}: {id_column} must be unique, {key!r} stands in row {rows[key][2]} too; "
+                f"{path.name} row {number}: {id_column} must be unique, it stands in row {rows[key][2]} too; "
                 "keep the row that is confirmed"
             )
         rows[key] = (*_read_label(text, row.get("reason", ""), path.name), number)

@@ -212,7 +212,7 @@ class ClinicalRow:
 
     Attributes:
         affected: Sides with disease; empty where unknown.
-        family_id: Family, or empty.
+        family_id: The study's id of the family, or empty.
         site: Hospital, or empty.
     """
 
@@ -226,7 +226,7 @@ def read_clinical(path: Path, pseudonym: Callable[[str], str]) -> dict[str, Clin
 
     Args:
         path: CSV with ``patient_id`` and optionally ``affected_side`` (left, right, both), ``family_id``, ``site``.
-        pseudonym: The study's id of a patient.
+        pseudonym: The study's id of a patient or a family.
 
     Raises:
         TableError: For a missing column, an id that is empty or stands twice, or a side that is none.
@@ -240,7 +240,9 @@ def read_clinical(path: Path, pseudonym: Callable[[str], str]) -> dict[str, Clin
         side = row.get("affected_side", "")
         both = side.lower() in ("both", "bilateral", "b")
         known = ("left", "right") if both else tuple(filter(None, [read_side(side, place)]))
-        rows[patient_id] = ClinicalRow(known, row.get("family_id", ""), row.get("site", ""))
+        # A family is often called by its name.
+        family_id = pseudonym(row["family_id"]) if row.get("family_id") else ""
+        rows[patient_id] = ClinicalRow(known, family_id, row.get("site", ""))
     return rows
 
 

@@ -119,7 +119,7 @@ def _preprocess(source: Volume, table: PreprocessTable, point_mm: tuple[float, .
     nothing = intensity.apply(make_channels(air.repeat(len(source.array), axis=0), table.channels), table.channels)
     mapped = Volume(intensity.apply(channels, table.channels), resampled.affine)
     shape_xyz = _reverse(mapped.array.shape[1:])
-    centre = _locate(mapped, point_mm) if point_mm else _middle(mask)
+    centre = _locate(mapped, oriented, point_mm) if point_mm else _middle(mask)
     start = crop_start(shape_xyz, table.shape, centre)
     cropped = crop_or_pad(mapped, start, table.shape, nothing)
     mask_volume = Volume(mask[np.newaxis].astype(np.float32), mapped.affine)
@@ -150,20 +150,20 @@ def _find_warnings(figures: Figures, table: PreprocessTable) -> tuple[str, ...]:
     return ()
 
 
-def _locate(volume: Volume, point_mm: tuple[float, ...]) -> np.ndarray:
-    """Voxel (x, y, z) of a point.
+def _locate(resampled: Volume, scan: Volume, point_mm: tuple[float, ...]) -> np.ndarray:
+    """Voxel (x, y, z) of a point on the resampled grid, which may end a little before the scan does.
 
     Raises:
-        ImageError: If it lies outside the volume.
+        ImageError: If it lies outside the scan.
     """
-    voxel = np.linalg.solve(volume.affine, [*point_mm, 1.0])[:3]
-    size = np.array(volume.array.shape[:0:-1])
-    if ((voxel < -0.5) | (voxel > size - 0.5)).any():
+    place_in_scan = np.linalg.solve(scan.affine, [*point_mm, 1.0])[:3]
+    size = np.array(scan.array.shape[:0:-1])
+    if ((place_in_scan < -0.5) | (place_in_scan > size - 0.5)).any():
         place = ", ".join(f"{number:.0f}" for number in point_mm)
         raise ImageError(
             f"a mark must lie inside the scan, {place} mm (right, anterior, superior) does not; correct it"
         )
-    return np.asarray(voxel)
+    return np.asarray(np.linalg.solve(resampled.affine, [*point_mm, 1.0])[:3])
 
 
 def _middle(mask: Mask) -> np.ndarray:

@@ -301,7 +301,7 @@ def _vessels(build: Build, grid: Grid, random: np.random.Generator, breast: npt.
                 ],
                 1,
             )
-            paths.append((path, random.uniform(0.9, 1.5), True))
+            paths.append((path, random.uniform(0.5, 0.95), True))
         sternal = np.stack([np.full(120, np.sign(centre_x) * 17.0), np.full(120, -16.0), np.linspace(-90, 90, 120)], 1)
         paths.append((sternal, 1.6, False))
     for path, radius_mm, within in paths:
