@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from genovox.cohort.dicom import Series, Stack, arrange_series, read_stack
 from genovox.cohort.gates import Exclusion
@@ -22,6 +24,8 @@ from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 from genovox.core.volume import Volume
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 _CHUNK = 256
@@ -88,8 +92,9 @@ def open_archive(folder: Path, root: Path) -> Archive:
         raise DataError(f"no DICOM file under {folder}; give the folder that holds the scans, or a manifest.csv")
     hidden = any(not header.identity_removed for header in headers)
     pseudonym = Pseudonyms(_read_key(root / ".genovox" / "key") if hidden else b"")
-    series = arrange_series(headers)
+    series = [_refuse_nameless(one) for one in arrange_series(headers)]
     exams, roles = find_exams(series)
+    _warn_of_travellers(exams, pseudonym)
     codes = _Codes.of(series)
     stamps = {header.path: [header.size, header.mtime_ns] for header in headers}
     digests: dict[str, str] = {}
@@ -129,8 +134,34 @@ def open_archive(folder: Path, root: Path) -> Archive:
     )
 
 
-def read_exam(folder: Path) -> Volume:
+def _refuse_nameless(series: Series) -> Series:
+    """Series that name no patient stay out: they would all become one."""
+    if series.patient_id.strip():
+        return series
+    return replace(series, stacks=(), problem="a series must name its patient, PatientID is empty; fill it in")
+
+
+def _warn_of_travellers(exams: Sequence[Exam], pseudonym: Callable[[str], str]) -> None:
+    """One id at two hospitals may be one patient who moved, or two whom their hospitals numbered alike."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for exam in exams:
+        places[exam.patient_id].add(exam.phases[0][0].first.institution)
+    moved = [pseudonym(patient_id) for patient_id, found in places.items() if len(found) > 1]
+    if moved:
+        log.warning(
+            "%d patient ids stand at more than one hospital, such as %s: they count as one patient each; if they are "
+            "not, give them ids of their own",
+            len(moved),
+            moved[0],
+        )
+
+
+def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
     """Read the one dynamic exam of a folder, for scoring a new scan.
+
+    Args:
+        folder: Searched with its subfolders.
+        point_mm: A place in RAS mm that the exam must hold, where both breasts were scanned apart; or empty.
 
     Returns:
         The phases, pre-contrast first, array (phase, z, y, x).
@@ -141,6 +172,8 @@ def read_exam(folder: Path) -> Volume:
     """
     headers = [header for name, _ in _walk(folder) if (header := read_header(folder / name)) is not None]
     exams, roles = find_exams(arrange_series(headers))
+    if point_mm and len(exams) > 1:
+        exams = [exam for exam in exams if holds_point(exam.phases[0][1].affine, exam.phases[0][1].shape, point_mm)]
     if len(exams) != 1:
         reasons = Counter(role.evidence for role in roles)
         why = f" ({'; '.join(reason for reason, _ in reasons.most_common(3))})" if reasons and not exams else ""
@@ -151,6 +184,18 @@ def read_exam(folder: Path) -> Volume:
     stacks = [stack for _, stack in exams[0].phases]
     volumes = [read_stack([Path(path) for path in stack.files], stack.affine, stack.shape) for stack in stacks]
     return Volume(np.concatenate([volume.array for volume in volumes]), volumes[0].affine)
+
+
+def holds_point(affine: npt.ArrayLike, shape: tuple[int, int, int], point_mm: tuple[float, ...]) -> bool:
+    """Whether a place lies in a scan.
+
+    Args:
+        affine: Shape (4, 4), voxel (x, y, z) to RAS mm.
+        shape: (z, y, x).
+        point_mm: RAS mm, x, y, z.
+    """
+    voxel = np.linalg.solve(np.asarray(affine), [*point_mm, 1.0])[:3]
+    return bool(((voxel >= -0.5) & (voxel <= np.array(shape[::-1]) - 0.5)).all())
 
 
 def _index(folder: Path, root: Path) -> list[Header]:

@@ -1,13 +1,12 @@
 """What comes in: cases from a manifest or a DICOM archive, by the study's unit, with their labels' source."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from genovox.cohort.archive import open_archive
+from genovox.cohort.archive import holds_point, open_archive
 from genovox.cohort.gates import Exclusion
 from genovox.cohort.labels import LabelEvidence, read_labels
 from genovox.cohort.manifest import ClinicalRow, Mark, read_clinical, read_manifest, read_marks
@@ -16,6 +15,8 @@ from genovox.core.artifacts import read_json
 from genovox.core.case import Case
 from genovox.core.errors import DataError, StudyError
 from genovox.core.study import CohortTable, Study, relative_path
+
+log = logging.getLogger(__name__)
 
 
 class LabelSource(Protocol):
@@ -81,7 +82,9 @@ def take_in(study: Study) -> Intake:
     clinical = _read_clinic(study, str)
     cases = [_add_clinic(case, clinical.get(case.patient_id), site=case.site) for case in cases]
     lost = _choose_sides(cases, cohort, clinical)
-    if cohort.unit == "lesion":
+    if cohort.unit != "lesion":
+        cases = [replace(case, point_mm=()) for case in cases]
+    else:
         unmarked = [case.case_id for case in cases if not case.point_mm]
         lost |= dict.fromkeys(unmarked, ("mark", 'the unit is a lesion and the manifest\'s column "point" is empty'))
     return Intake(cases, lost, _read_label_source(study, str))
@@ -102,10 +105,12 @@ def _take_archive(study: Study, folder: Path) -> Intake:
         raise StudyError("cohort.splits.part_column names a column of a manifest, cohort.images is a DICOM tree")
     archive = open_archive(folder, study.root)
     clinical = _read_clinic(study, archive.pseudonym)
+    _warn_of_strangers("the clinical table", clinical, archive.cases)
     exams = [_add_clinic(case, clinical.get(case.patient_id)) for case in archive.cases]
     cases, lost = exams, _choose_sides(exams, cohort, clinical)
     if cohort.unit == "lesion":
         marks = read_marks(study.root / cohort.marks, archive.pseudonym)
+        _warn_of_strangers("marks", marks, exams)
         cases, lost = _mark_lesions(exams, marks, archive.visits, study.root)
     for patient_id, reason in archive.lost.items():
         cases = [*cases, Case(patient_id, patient_id, ())]
@@ -113,6 +118,12 @@ def _take_archive(study: Study, folder: Path) -> Intake:
     _refuse_shared_ids(cases)
     labels = _read_label_source(study, archive.pseudonym)
     return Intake(cases, lost, labels, archive.exclusions, archive.digests | {cohort.images: archive.content})
+
+
+def _warn_of_strangers(name: str, rows: Mapping[str, Any], cases: list[Case]) -> None:
+    strangers = rows.keys() - {case.patient_id for case in cases}
+    if strangers:
+        log.warning("%s: %d of %d patients have no exam, such as %s", name, len(strangers), len(rows), min(strangers))
 
 
 def _refuse_shared_ids(cases: list[Case]) -> None:
@@ -214,5 +225,4 @@ def _holds(exam: Case, mark: Mark, root: Path) -> bool:
     if mark.side and exam.laterality in ("left", "right") and exam.laterality != mark.side:
         return False
     stack = read_json(root / exam.images[0])
-    voxel = np.linalg.solve(np.array(stack["affine"]), [*mark.point_mm, 1.0])[:3]
-    return bool(((voxel >= -0.5) & (voxel <= np.array(stack["shape"][::-1]) - 0.5)).all())
+    return holds_point(stack["affine"], tuple(stack["shape"]), mark.point_mm)

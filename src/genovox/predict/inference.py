@@ -76,7 +76,7 @@ def predict_scan(
             else "the cases of this run are not lesions, so there is nothing to crop around; leave --point out"
         )
     if len(images) == 1 and images[0].is_dir():
-        scan = read_exam(images[0])
+        scan = read_exam(images[0], point_mm)
     else:
         refuse_disorder([path.name for path in images], "IMAGE")
         scan = read_phases(images)

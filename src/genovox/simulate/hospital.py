@@ -137,9 +137,11 @@ def simulate_cohort(out: Path, plan: Plan, *, preview: bool, workers: int) -> li
     patients = plan.draw()
     record = {"format": FORMAT, "plan": json.loads(json.dumps(asdict(plan)))}
     path = out / "simulation.json"
-    if path.exists():
+    if path.is_file():
         if read_json(path) != record:
             raise UsageError(f"{out} holds another simulated cohort (see {path.name}); choose another folder")
+    elif out.exists() and not out.is_dir():
+        raise UsageError(f"{out} must be a folder, it is a file; choose another place")
     elif out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} must be empty or new, it holds files; choose another folder")
     write_json(path, record)
@@ -180,13 +182,13 @@ def render_patient(patient: Patient, site: Site, random: np.random.Generator) ->
 
 def _simulate_patient(task: _Task) -> bool:
     record = _truth_path(task.out, task.patient)
-    if record.exists() and (not task.strip or _strip_path(task.out, task.patient).exists()):
+    folder = task.out / "dicom" / task.patient.patient_id
+    if record.exists() and folder.exists() and (not task.strip or _strip_path(task.out, task.patient).exists()):
         return True
     with threadpool_limits(1):
         random = np.random.default_rng(derive_seed(task.plan.seed, "simulate", "scan", task.number))
         site = open_sites(task.plan.sites, matrix=task.plan.matrix)[task.patient.site]
         exam, grid, lesions = render_patient(task.patient, site, random)
-        folder = task.out / "dicom" / task.patient.patient_id
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         rgba = task.plan.shortcut == "format" and task.patient.gene != ""
