@@ -72,6 +72,17 @@ def test_keeps_the_epoch_with_the_lowest_validation_loss_and_stops(cases: list[P
     assert measured == pytest.approx(min(losses), rel=1e-4)
 
 
+def test_the_last_epoch_is_kept_where_the_study_says_so(cases: list[PreparedCase]) -> None:
+    table = TrainTable(epochs=6, batch_size=4, learning_rate=0.05, warmup_epochs=0, patience=1, keep="last")
+    trained = _train(cases, table)
+    assert [record.epoch for record in trained.history] == [1, 2, 3, 4, 5, 6]
+    assert trained.best.epoch == 6
+    scores = torch.tensor(score_cases(trained.network, cases[20:], "cpu", 4), dtype=torch.float64)
+    labels = torch.tensor([float(case.label) for case in cases[20:]], dtype=torch.float64)
+    measured = torch.nn.functional.binary_cross_entropy(scores, labels).item()
+    assert measured == pytest.approx(trained.history[-1].validation_loss, rel=1e-4)
+
+
 def test_a_loss_that_explodes_is_one_clear_error(cases: list[PreparedCase], tmp_path: Path) -> None:
     np.save(tmp_path / "huge.npy", np.full((1, 16, 16, 16), 3e38, np.float32))
     broken = PreparedCase("huge", "p", "", "", 1, "key", tmp_path / "huge.npy")

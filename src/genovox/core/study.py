@@ -118,6 +118,7 @@ class TrainTable(_Table):
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup_epochs: int = Field(default=2, ge=0)
     patience: PositiveInt = 10
+    keep: Literal["best", "last"] = "best"
 
     @property
     def networks(self) -> tuple[str, ...]:

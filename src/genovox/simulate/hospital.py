@@ -52,10 +52,13 @@ foreground = "body"
 normalise = "joint-z"
 channels = ["subtraction1"]       # on so few patients one channel that shows the lesion teaches more than three
 
+[augment]
+preset = "isotropic"              # seen up close, a lesion has no left, right, front or back
+
 [train]
 models = ["light", "oracle"]      # oracle: the best score the simulated images allow, from truth.csv
-epochs = 25
-patience = 25
+epochs = 80
+keep = "last"                     # too few patients a fold to choose an epoch by
 
 [audit]
 minimum_auc = 0.60                # what would be useful; fix it before you look

@@ -35,7 +35,7 @@ from genovox.train.resolution import Resolution, resolve
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 1
 NETWORKS = "networks.json"
 """Folders of the networks behind ``predictions.csv``; what else lies in the stage's folder is of an earlier plan."""
 PREDICTION_COLUMNS = [

@@ -22,7 +22,6 @@ from genovox.train.resolution import Resolution
 from genovox.train.schedule import cosine_with_warmup
 
 GRADIENT_NORM = 5.0
-SCALES = 41
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """The network of the epoch with the lowest validation loss, and how it got there."""
+    """The network of the epoch that was kept, and how it got there."""
 
     network: Network
     history: list[EpochRecord]
@@ -59,7 +58,7 @@ def train_network(
     resolution: Resolution,
     seed: int,
 ) -> TrainedNetwork:
-    """Train a network on one fold; validation patients choose the epoch and nothing else.
+    """Train a network on one fold; validation patients choose the epoch, unless the last is kept, and nothing else.
 
     Args:
         name: Network to build.
@@ -108,7 +107,7 @@ def train_network(
                 f"the loss of {name} must stay finite, it did not in epoch {epoch + 1}; "
                 f"lower train.learning_rate (now {table.learning_rate:g})"
             )
-        better = validation_loss < best_loss
+        better = table.keep == "last" or validation_loss < best_loss
         history.append(EpochRecord(epoch + 1, rate, total / len(training), validation_loss, better))
         if better:
             best_loss, best_state = validation_loss, copy.deepcopy(network.state_dict())
@@ -146,21 +145,12 @@ def score_cases(network: nn.Module, cases: Sequence[PreparedCase], device: str, 
 def _measure_loss(
     module: nn.Module, cases: Sequence[PreparedCase], loss_function: nn.Module, fabric: Fabric, batch_size: int
 ) -> float:
-    """Mean loss at the scale of the logits, 0 to 1, where it is lowest.
-
-    A network trained on few patients soon is too sure of itself: its loss on others grows while its order of them still
-    improves, and the epoch with the lowest plain loss would be the one before it had learnt anything.
-
-    References:
-        Guo et al. (2017), On calibration of modern neural networks, doi:10.48550/arXiv.1706.04599.
-    """
     module.eval()
-    logits, labels = [], []
-    for volumes, truth in iterate_in_order(cases, batch_size):
-        logits.append(module(fabric.to_device(volumes)).float())
-        labels.append(fabric.to_device(truth))
-    sure, known = torch.cat(logits), torch.cat(labels)
-    return min(float(loss_function(scale * sure, known).item()) for scale in torch.linspace(0, 1, SCALES).tolist())
+    total = 0.0
+    for volumes, labels in iterate_in_order(cases, batch_size):
+        loss = loss_function(module(fabric.to_device(volumes)), fabric.to_device(labels))
+        total += loss.item() * len(labels)
+    return total / len(cases)
 
 
 def _count_channels(cases: Sequence[PreparedCase]) -> int:
