@@ -1,4 +1,4 @@
-# make setup, make demo, make test (the gate, minutes), make test-slow (whole studies, up to 75 minutes)
+# make setup, make demo, make test (the gate, minutes), make test-slow (whole studies, two hours)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

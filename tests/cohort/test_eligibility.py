@@ -61,7 +61,7 @@ def test_a_side_that_is_unknown(shapes_study: MakeStudy) -> None:
     path = shapes_study(patients=4)
     text = path.read_text().replace('labels = "labels.csv"', 'labels = "labels.csv"\nunit = "breast"\nbreasts = "both"')
     path.write_text(text)
-    with pytest.raises(DataError, match=r"no case is left of 4: 4 side unknown or not asked for; see .*exclusions.csv"):
+    with pytest.raises(DataError, match=r"no case is left of 4: 4 side unknown; see .*exclusions.csv"):
         _build(path)
     assert len(read_table(path.parent / "run" / "cohort" / "exclusions.csv")) == 4
 

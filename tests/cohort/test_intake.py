@@ -195,7 +195,7 @@ def test_breasts_of_an_archive(tree: Tree) -> None:
     _write(tree, "clinical.csv", "patient_id,affected_side", f"{NORTH},both", f"{SOUTH},L")
     affected = _open(tree, 'unit = "breast"', 'clinical = "clinical.csv"')
     assert set(affected.lost) == {NORTH, f"{SOUTH}-right"}
-    assert affected.lost[f"{SOUTH}-right"] == ("side", 'the right breast is not asked for by breasts = "affected"')
+    assert affected.lost[f"{SOUTH}-right"] == ("unasked", 'the right breast is not asked for by breasts = "affected"')
     other = _open(tree, 'unit = "breast"', 'breasts = "contralateral"', 'clinical = "clinical.csv"')
     assert set(other.lost) == {NORTH, f"{SOUTH}-left"}
 
@@ -271,7 +271,7 @@ def test_the_affected_breast_of_a_manifest(shapes_study: MakeStudy, breasts: str
     extra = f'cohort.breasts="{breasts}"'
     intake = take_in(Study.load(path, ('cohort.unit="breast"', 'cohort.clinical="clinical.csv"', extra)))
     assert set(_ids(intake)) - set(intake.lost) == kept
-    assert {rule for rule, _ in intake.lost.values()} == {"side"}
+    assert {rule for rule, _ in intake.lost.values()} == {"side", "unasked"}
     assert intake.lost["C4l"][1] == "the affected side is not in the clinical table; fill in affected_side"
     assert "the laterality is unknown" in intake.lost["C9"][1]
 

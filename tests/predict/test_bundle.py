@@ -48,7 +48,7 @@ def test_settings_tried_later_do_not_change_what_networks_get(copied: FinishedRu
         assert run_command([verb, str(copied.run), "--set", "preprocess.normalise=none", "--quiet"]) == 2
     assert load_bundle(copied.run).preprocess == before.preprocess
     assert run_command(["preprocess", str(copied.run), "--set", "preprocess.normalise=none", "--quiet"]) == 0
-    with pytest.raises(UsageError, match="preprocessed anew after its networks were trained"):
+    with pytest.raises(UsageError, match="its preprocess was made anew after its networks were trained"):
         load_bundle(copied.run)
 
 

@@ -12,7 +12,7 @@ def demo(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for cohort and run.")] = Path("genovox-demo"),
     patients: Annotated[int, typer.Option(help="How many.")] = 60,
     effect: Annotated[str, typer.Option(help="How the gene shapes the tumour: full, half or none.")] = "half",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same cohort.")] = 7,
     workers: Workers = None,
     *,
     quiet: Quiet = False,

@@ -22,7 +22,7 @@ def simulate(
     site_prevalences: Annotated[
         str, typer.Option(metavar="P,P,...", help="Share of carriers by hospital, in place of --prevalence.")
     ] = "",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same cohort.")] = 7,
     matrix: Annotated[int, typer.Option(min=64, help="In-plane size of the first hospital's scans.")] = 128,
     workers: Workers = None,
     *,

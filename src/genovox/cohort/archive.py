@@ -122,9 +122,12 @@ def open_archive(folder: Path, root: Path) -> Archive:
             )
         )
     return Archive(
-        cases=cases,
-        lost=_find_lost(series, exams, roles, pseudonym),
-        exclusions=_list_exclusions(series, roles, pseudonym),
+        # By the study's own ids: the order of the input's would tell who is who.
+        cases=sorted(cases, key=lambda case: case.case_id),
+        lost=dict(sorted(_find_lost(series, exams, roles, pseudonym).items())),
+        exclusions=sorted(
+            _list_exclusions(series, roles, pseudonym), key=lambda row: (row.patient_id, row.reason, row.case_id)
+        ),
         series=len(series),
         files=len(headers),
         visits=visits,
@@ -145,7 +148,7 @@ def _warn_of_travellers(exams: Sequence[Exam], pseudonym: Callable[[str], str]) 
     """One id at two hospitals may be one patient who moved, or two whom their hospitals numbered alike."""
     places: dict[str, set[str]] = defaultdict(set)
     for exam in exams:
-        places[exam.patient_id].add(exam.phases[0][0].first.institution)
+        places[exam.patient_id] |= {exam.phases[0][0].first.institution} - {""}
     moved = [pseudonym(patient_id) for patient_id, found in places.items() if len(found) > 1]
     if moved:
         log.warning(
@@ -214,7 +217,7 @@ def _index(folder: Path, root: Path) -> list[Header]:
     with show_progress("reading headers", len(chunks)) as advance:
         for outcome in run_many(_read_chunk, chunks, workers=available_cores(), describe=lambda _: "headers"):
             if outcome.value is None:
-                failures[f"{len(outcome.item)} files"] = outcome.failure
+                failures[f"{len(outcome.item)} files, number {len(failures) + 1}"] = outcome.failure
             else:
                 values |= outcome.value
             advance()
@@ -408,7 +411,7 @@ def _find_lost(
     evidence = {(role.series_uid, role.stack): role.evidence for role in roles}
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
     for one in series:
-        if one.patient_id not in found:
+        if one.patient_id not in found and one.patient_id.strip():
             reasons[one.patient_id][one.problem or evidence.get((one.series_uid, 0), "no role")] += 1
     return {
         pseudonym(patient_id): f"no usable dynamic exam in {sum(counts.values())} series: "

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
 from pydicom.config import IGNORE
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from genovox.cohort.headers import DICOM_ERRORS, Header, read_header
@@ -131,6 +132,7 @@ def _read_pixels(path: Path, place: str) -> npt.NDArray[np.float64]:
                 raise ImageError(f"{place} holds no whole pixel data; it is truncated or no image: {again}")
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = _transfer_syntax(dataset)
+            _refuse_unread_compression(dataset.file_meta.TransferSyntaxUID, place)
             pixels = dataset.pixel_array
             slope, intercept = _stated(dataset, "RescaleSlope", 1), _stated(dataset, "RescaleIntercept", 0)
     except OSError as error:
@@ -140,6 +142,16 @@ def _read_pixels(path: Path, place: str) -> npt.NDArray[np.float64]:
         reason = "truncated: too few bytes of pixel data" if few else f"damaged pixel data, {type(error).__name__}"
         raise ImageError(f"{place} cannot be decoded ({reason}); {again}") from None
     return pixels * slope + intercept
+
+
+def _refuse_unread_compression(syntax: UID, place: str) -> None:
+    """Tell a compression that nothing here decodes from damage.
+
+    Raises:
+        ImageError: Naming the compression.
+    """
+    if syntax.is_compressed and not get_decoder(syntax).is_available:
+        raise ImageError(f"{place} is compressed as {syntax.name}, which this version does not read; export it again")
 
 
 def _stated(dataset: Dataset, keyword: str, default: float) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from genovox.cohort.gates import (
+    UNASKED,
     Exclusion,
     compare_exclusions,
     count_rules,
@@ -149,7 +150,8 @@ def _select(
             continue
         else:
             rule, reason = "image", str(found)
-        exclusions.append(Exclusion("case", case.case_id, case.patient_id, "cohort", rule, reason, proof.label))
+        label = None if rule == UNASKED else proof.label
+        exclusions.append(Exclusion("case", case.case_id, case.patient_id, "cohort", rule, reason, label))
     return included, exclusions
 
 

@@ -26,8 +26,11 @@ RULES = {
     "label": "no label",
     "mark": "no mark of a lesion",
     "series": "series that is no phase of an exam",
-    "side": "side unknown or not asked for",
+    "side": "side unknown",
+    "unasked": "breast not asked for",
 }
+UNASKED = "unasked"
+"""The one rule that is no loss: whom the study did not want is not compared between the classes."""
 
 
 @dataclass(frozen=True)

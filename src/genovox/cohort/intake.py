@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from genovox.cohort.archive import holds_point, open_archive
-from genovox.cohort.gates import Exclusion
+from genovox.cohort.gates import UNASKED, Exclusion
 from genovox.cohort.labels import LabelEvidence, read_labels
 from genovox.cohort.manifest import ClinicalRow, Mark, read_clinical, read_manifest, read_marks
 from genovox.cohort.variants import read_genetic_tests
@@ -112,6 +112,8 @@ def _take_archive(study: Study, folder: Path) -> Intake:
         marks = read_marks(study.root / cohort.marks, archive.pseudonym)
         _warn_of_strangers("marks", marks, exams)
         cases, lost = _mark_lesions(exams, marks, archive.visits, study.root)
+    elif cohort.marks:
+        log.warning('cohort.marks has no effect with unit = "%s"; use unit = "lesion"', cohort.unit)
     for patient_id, reason in archive.lost.items():
         cases = [*cases, Case(patient_id, patient_id, ())]
         lost[patient_id] = ("exam", reason)
@@ -182,7 +184,7 @@ def _choose_sides(
             lost[case.case_id] = ("side", "the affected side is not in the clinical table; fill in affected_side")
         elif (case.laterality in row.affected) != (cohort.breasts == "affected"):
             lost[case.case_id] = (
-                "side",
+                UNASKED,
                 f'the {case.laterality} breast is not asked for by breasts = "{cohort.breasts}"',
             )
     return lost

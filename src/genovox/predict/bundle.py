@@ -53,8 +53,11 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     if not (run / "study.json").exists():
         raise UsageError(f"{run} is no run folder (it has no study.json); give a folder in runs/")
     train, preprocess = require_stage(run, "train"), require_stage(run, "preprocess")
-    if train["parts"]["upstream"]["preprocess"] != preprocess["key"]:
-        raise UsageError(f"{run} was preprocessed anew after its networks were trained; run first: genovox run {run}")
+    for name, record in (("cohort", require_stage(run, "cohort")), ("preprocess", preprocess)):
+        if train["parts"]["upstream"][name] != record["key"]:
+            raise UsageError(
+                f"{run}: its {name} was made anew after its networks were trained; run first: genovox run {run}"
+            )
     models = train["parts"]["config"]["models"]
     models = [name for name in models if name != ORACLE]
     model = model or models[0]

@@ -161,12 +161,19 @@ def simulate_cohort(out: Path, plan: Plan, *, preview: bool, workers: int) -> li
             advance()
     refuse_machine_failures(failures, "patient")
     truth = [read_json(_truth_path(out, patient)) for patient in patients]
-    write_table(out / "truth.csv", pd.DataFrame([entry["truth"] for entry in truth]))
-    write_table(out / "marks.csv", pd.DataFrame([mark for entry in truth for mark in entry["marks"]]))
-    write_table(out / "genetic_tests.csv", genetic_tests_table(patients, seed=plan.seed))
-    write_table(out / "clinical.csv", clinical_table(patients))
+    tables = {
+        "truth.csv": pd.DataFrame([entry["truth"] for entry in truth]),
+        "marks.csv": pd.DataFrame([mark for entry in truth for mark in entry["marks"]]),
+        "genetic_tests.csv": genetic_tests_table(patients, seed=plan.seed),
+        "clinical.csv": clinical_table(patients),
+    }
+    # What is there stays: it is a study to start from, and somebody may have.
+    for table_name, table in tables.items():
+        if not (out / table_name).exists():
+            write_table(out / table_name, table)
     name = f"simulated-{plan.effect}" + ("" if plan.shortcut == "none" else f"-{plan.shortcut}")
-    write_text(out / "study.toml", STUDY_FILE.format(name=name, seed=plan.seed))
+    if not (out / "study.toml").exists():
+        write_text(out / "study.toml", STUDY_FILE.format(name=name, seed=plan.seed))
     if preview:
         join_strips([_strip_path(out, patient) for patient in patients[:PREVIEWED]], out / "preview.png")
     return patients
