@@ -310,7 +310,7 @@ def test_interruption_exits_130_and_leaves_nothing_behind(study: Path) -> None:
         time.sleep(0.2)
     time.sleep(1)
     process.send_signal(2)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "goes on where it stopped" in errors
     assert "Traceback" not in errors

@@ -150,7 +150,7 @@ def test_an_ended_parent_leaves_no_orphans(tmp_path: Path, how: signal.Signals) 
     _wait_until(lambda: sum(path.name.isdigit() for path in tmp_path.iterdir()) == 2)
     workers = [int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()]
     parent.send_signal(how)
-    _, error = parent.communicate(timeout=20)
+    _, error = parent.communicate(timeout=90)
     assert parent.returncode != 0
     if how == signal.SIGINT:
         assert "KeyboardInterrupt" in error
