@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from genovox.cohort import archive
+from genovox.cohort import archive, index
 from genovox.cohort.archive import Archive, Pseudonyms, open_archive, read_exam
 from genovox.cohort.headers import read_header
 from genovox.cohort.inspection import read_phases
@@ -70,7 +70,7 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
         seen.append(path.name)
         return read_header(path)
 
-    monkeypatch.setattr(archive, "read_header", reading)
+    monkeypatch.setattr(index, "read_header", reading)
 
     def tell() -> list[str]:
         names = seen.copy()

@@ -1,16 +1,14 @@
 """A tree of DICOM files as exams: every header read once, every person behind a pseudonym, nothing left out unsaid."""
 
 import hashlib
-import json
 import logging
 import os
 import re
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +16,15 @@ import numpy.typing as npt
 from genovox.cohort.dicom import Series, Stack, arrange_series, read_stack
 from genovox.cohort.gates import Exclusion
 from genovox.cohort.headers import Header, read_header
+from genovox.cohort.index import index_headers, walk_files
 from genovox.cohort.phases import Exam, PhaseRole, find_exams
 from genovox.core.artifacts import atomic_path, hash_content, recall, write_json
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
-from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 from genovox.core.volume import Volume
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-_CHUNK = 256
 _KEY_BYTES = 32
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _VENDORS = ("siemens", "ge", "philips", "hitachi", "toshiba", "canon", "fujifilm", "aurora", "esaote", "bruker", "uih")
@@ -87,7 +83,7 @@ def open_archive(folder: Path, root: Path) -> Archive:
     Raises:
         DataError: If there is no DICOM file, or the machine failed to read some.
     """
-    headers = _index(folder, root)
+    headers = index_headers(folder, root)
     if not headers:
         raise DataError(f"no DICOM file under {folder}; give the folder that holds the scans, or a manifest.csv")
     hidden = any(not header.identity_removed for header in headers)
@@ -173,7 +169,7 @@ def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
         DataError: If there is none, or more than one.
         ImageError: If its voxels cannot be read.
     """
-    headers = [header for name, _ in _walk(folder) if (header := read_header(folder / name)) is not None]
+    headers = [header for name, _ in walk_files(folder) if (header := read_header(folder / name)) is not None]
     exams, roles = find_exams(arrange_series(headers))
     if point_mm and len(exams) > 1:
         exams = [exam for exam in exams if holds_point(exam.phases[0][1].affine, exam.phases[0][1].shape, point_mm)]
@@ -199,86 +195,6 @@ def holds_point(affine: npt.ArrayLike, shape: tuple[int, int, int], point_mm: tu
     """
     voxel = np.linalg.solve(np.asarray(affine), [*point_mm, 1.0])[:3]
     return bool(((voxel >= -0.5) & (voxel <= np.array(shape[::-1]) - 0.5)).all())
-
-
-def _index(folder: Path, root: Path) -> list[Header]:
-    """Headers of every DICOM file; what was read before and has its size and time is not read again."""
-    memory_path = root / ".genovox" / "dicom-index.json"
-    memory = recall(memory_path)
-    known = memory.get("files", {}) if memory.get("format") == [FORMAT, _FIELDS] else {}
-    # By the path from the study's folder, so that both can be moved together.
-    start = os.path.relpath(folder, root)
-    stamps = {f"{start}/{name}": stamp for name, stamp in _walk(folder)}
-    current = {name: known[name] for name, stamp in stamps.items() if name in known and known[name][0] == stamp}
-    new = [name for name in stamps if name not in current]
-    chunks = [[f"{root}/{name}" for name in new[begin : begin + _CHUNK]] for begin in range(0, len(new), _CHUNK)]
-    failures: dict[str, str] = {}
-    values: dict[str, list[Any] | None] = {}
-    with show_progress("reading headers", len(chunks)) as advance:
-        for outcome in run_many(_read_chunk, chunks, workers=available_cores(), describe=lambda _: "headers"):
-            if outcome.value is None:
-                failures[f"{len(outcome.item)} files, number {len(failures) + 1}"] = outcome.failure
-            else:
-                values |= outcome.value
-            advance()
-    refuse_machine_failures(failures, "group of file")
-    current |= {name: [stamps[name], values[f"{root}/{name}"]] for name in new}
-    if new or len(current) != len(known):
-        # One line, no indent: a large archive has millions of values.
-        with atomic_path(memory_path) as partial:
-            partial.touch(0o600)  # it holds what the headers say of people
-            partial.write_text(json.dumps({"format": [FORMAT, _FIELDS], "files": current}), encoding="utf-8")
-    return [_restore(f"{root}/{name}", found) for name, (_, found) in sorted(current.items()) if found is not None]
-
-
-def _restore(path: str, values: list[Any]) -> Header:
-    fields_by_name = dict(zip(_FIELDS, values, strict=True))
-    lists = {name: tuple(fields_by_name[name]) for name in _TUPLES if fields_by_name[name] is not None}
-    return Header(**fields_by_name | lists | {"path": path})
-
-
-_FIELDS = [field.name for field in fields(Header)]
-_TUPLES = ("position", "orientation", "pixel_spacing", "image_type")
-
-
-def _read_chunk(paths: list[str]) -> dict[str, list[Any] | None]:
-    """Values of each file's header in the order of the fields; None for what is not DICOM."""
-    headers = {path: _read_header(Path(path)) for path in paths}
-    return {
-        path: None if header is None else [getattr(header, name) for name in _FIELDS]
-        for path, header in headers.items()
-    }
-
-
-def _read_header(path: Path) -> Header | None:
-    """As ``read_header``; a file that cannot be read now is an error, told without its name, and is tried again."""
-    header = read_header(path)
-    try:
-        if header is None:
-            with path.open("rb") as file:
-                file.read(1)
-    except OSError as error:
-        raise DataError(f"a file cannot be read ({error.strerror}); mend it or remove it") from None
-    return header
-
-
-def _walk(folder: Path | str, prefix: str = "") -> Iterator[tuple[str, list[int]]]:
-    """Files of a tree in a fixed order with size and time, by their path in it; hidden ones are left out."""
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"a folder of the archive cannot be listed ({error.strerror}); mend it or remove it") from None
-    for entry in entries:
-        name = f"{prefix}{entry.name}"
-        if entry.is_dir():
-            above = os.path.realpath(folder)
-            if entry.is_symlink() and (above + "/").startswith(os.path.realpath(entry.path) + "/"):
-                continue  # a link to a folder above would be walked for ever
-            yield from _walk(entry.path, f"{name}/")
-        elif entry.is_file():
-            status = entry.stat()
-            yield name, [status.st_size, status.st_mtime_ns]
 
 
 def _read_key(path: Path) -> bytes:
