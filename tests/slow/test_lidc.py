@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.lidc import write_study
 from genovox.core.artifacts import read_json, read_table
+from tests.slow.memory import watch_memory
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
@@ -22,25 +23,8 @@ def _run_and_watch(arguments: list[str]) -> tuple[int, float, float]:
     """Exit code, minutes and the largest memory of the whole process tree in GB (shared pages counted once)."""
     started = time.monotonic()
     process = psutil.Popen([*GENOVOX, *arguments])
-    peak = 0
-    while process.poll() is None:
-        total = 0
-        for member in (process, *_children(process)):
-            try:
-                total += member.memory_full_info().pss
-            except psutil.Error:
-                continue
-        peak = max(peak, total)
-        time.sleep(1)
-    return process.returncode, (time.monotonic() - started) / 60, peak / 1e9
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        found: list[psutil.Process] = process.children(recursive=True)
-    except psutil.Error:
-        return []
-    return found
+    gigabytes = watch_memory(process, every_s=1)
+    return process.returncode, (time.monotonic() - started) / 60, gigabytes
 
 
 def test_light_reaches_088_in_a_quarter_of_an_hour(real_data: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from genovox.core.artifacts import read_table
+from tests.slow.memory import watch_memory
 
 pytestmark = pytest.mark.slow
 
@@ -17,36 +18,13 @@ SECONDS = 120
 GIGABYTES = 2.0
 
 
-def _watch(process: psutil.Popen) -> float:
-    """The largest memory of the whole process tree in GB (shared pages counted once), until it ends."""
-    peak = 0
-    while process.poll() is None:
-        total = 0
-        for member in (process, *_children(process)):
-            try:
-                total += member.memory_full_info().pss
-            except psutil.Error:
-                continue
-        peak = max(peak, total)
-        time.sleep(0.25)
-    return peak / 1e9
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        found: list[psutil.Process] = process.children(recursive=True)
-    except psutil.Error:
-        return []
-    return found
-
-
 def test_60_patients_in_two_minutes_and_two_gigabytes(tmp_path: Path) -> None:
     out = tmp_path / "hospital"
     started = time.monotonic()
     process = psutil.Popen(
         [*GENOVOX, "simulate", str(out), "--patients", "60", "--workers", "2", "--preview"], stdout=subprocess.PIPE
     )
-    gigabytes = _watch(process)
+    gigabytes = watch_memory(process, every_s=0.25)
     seconds = time.monotonic() - started
     print(f"60 patients: {seconds:.0f} s, {gigabytes:.2f} GB")
     process.stdout.close()

@@ -16,7 +16,7 @@ from genovox.core.errors import UsageError
 from genovox.core.seeds import derive_seed
 from genovox.core.tasks import refuse_machine_failures, run_many, show_progress
 from genovox.simulate.acquisition import Exam, acquire, draw_tissues, open_grid
-from genovox.simulate.anatomy import Grid, build_anatomy, draw_build
+from genovox.simulate.anatomy import Grid, Map, build_anatomy, draw_build
 from genovox.simulate.dicom import Series, Slices, Study, slice_volume, write_series
 from genovox.simulate.genetics import clinical_table, genetic_tests_table
 from genovox.simulate.lesion import Lesion, draw_lesion, place_lesions
@@ -231,9 +231,7 @@ def _write_scans(
     cut = _thin_out(slice_volume(exam.t2, grid, plane="axial", rows_from_back=site.feet_first_rows))
     write_series(visit / "2", study, replace(t2, scanning="SE"), [cut], [study.start_s + 150])
     last = _write_dynamic(visit, study, exam, grid, rgba=rgba)
-    difference = slice_volume(
-        np.maximum(exam.phases[1] - exam.phases[0], 0), grid, plane=site.plane, rows_from_back=site.feet_first_rows
-    )
+    difference = _cut_dynamic(np.maximum(exam.phases[1] - exam.phases[0], 0), grid, site)
     subtraction = replace(
         _dynamic_series(site, last + 1, site.subtraction, contrast=True),
         image_type=("DERIVED", "SECONDARY", "SUBTRACTION"),
@@ -243,14 +241,14 @@ def _write_scans(
         later = replace(study, entropy=entropy + "/biopsy", name="MR GUIDED BIOPSY", date=date + dt.timedelta(14))
         for number, phase in enumerate(exam.phases[:2], start=1):
             guide = _dynamic_series(site, number, f"biopsy t1 {number}", contrast=number > 1)
-            cut = slice_volume(phase, grid, plane=site.plane, rows_from_back=site.feet_first_rows)
+            cut = _cut_dynamic(phase, grid, site)
             write_series(folder / "2" / str(number), later, guide, [cut], [later.start_s + 200 * number])
 
 
 def _write_dynamic(visit: Path, study: Study, exam: Exam, grid: Grid, *, rgba: bool) -> int:
     """Write the dynamic phases the site's way; returns the number of the last series."""
     site = study.site
-    cuts = [slice_volume(phase, grid, plane=site.plane, rows_from_back=site.feet_first_rows) for phase in exam.phases]
+    cuts = [_cut_dynamic(phase, grid, site) for phase in exam.phases]
     bolus_s = study.start_s + 500
     times = [bolus_s + time for time in site.phase_times_s()]
     if site.packing == "one series":
@@ -263,6 +261,11 @@ def _write_dynamic(visit: Path, study: Study, exam: Exam, grid: Grid, *, rgba: b
         series = _dynamic_series(site, 3 + number, name, contrast=number > 0)
         write_series(visit / str(3 + number), study, series, [cut], [time_s], rgba=rgba)
     return 2 + len(cuts)
+
+
+def _cut_dynamic(volume: Map, grid: Grid, site: Site) -> Slices:
+    """A volume in the site's dynamic plane, rows as the site stores them."""
+    return slice_volume(volume, grid, plane=site.plane, rows_from_back=site.feet_first_rows)
 
 
 def _dynamic_series(site: Site, number: int, name: str, *, contrast: bool) -> Series:
