@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from genovox.cohort.dicom import Series, Stack, arrange_series, read_stack
 from genovox.cohort.gates import Exclusion
@@ -21,7 +20,7 @@ from genovox.cohort.phases import Exam, PhaseRole, find_exams
 from genovox.core.artifacts import atomic_path, hash_content, recall, write_json
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
-from genovox.core.volume import Volume
+from genovox.core.volume import Volume, holds_point
 
 log = logging.getLogger(__name__)
 
@@ -183,18 +182,6 @@ def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
     stacks = [stack for _, stack in exams[0].phases]
     volumes = [read_stack([Path(path) for path in stack.files], stack.affine, stack.shape) for stack in stacks]
     return Volume(np.concatenate([volume.array for volume in volumes]), volumes[0].affine)
-
-
-def holds_point(affine: npt.ArrayLike, shape: tuple[int, int, int], point_mm: tuple[float, ...]) -> bool:
-    """Whether a place lies in a scan.
-
-    Args:
-        affine: Shape (4, 4), voxel (x, y, z) to RAS mm.
-        shape: (z, y, x).
-        point_mm: RAS mm, x, y, z.
-    """
-    voxel = np.linalg.solve(np.asarray(affine), [*point_mm, 1.0])[:3]
-    return bool(((voxel >= -0.5) & (voxel <= np.array(shape[::-1]) - 0.5)).all())
 
 
 def _read_key(path: Path) -> bytes:

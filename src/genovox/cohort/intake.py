@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from genovox.cohort.archive import holds_point, open_archive
+from genovox.cohort.archive import open_archive
 from genovox.cohort.gates import UNASKED, Exclusion
 from genovox.cohort.labels import LabelEvidence, read_labels
 from genovox.cohort.manifest import ClinicalRow, Mark, read_clinical, read_manifest, read_marks
@@ -15,6 +15,7 @@ from genovox.core.artifacts import read_json
 from genovox.core.case import Case
 from genovox.core.errors import DataError, StudyError
 from genovox.core.study import CohortTable, Study, relative_path
+from genovox.core.volume import holds_point
 
 log = logging.getLogger(__name__)
 

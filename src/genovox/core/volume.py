@@ -100,6 +100,18 @@ def check_affine(affine: Affine) -> None:
         raise ImageError("the affine must be invertible, got a singular one; convert the image again from its source")
 
 
+def holds_point(affine: npt.ArrayLike, shape: tuple[int, int, int], point_mm: tuple[float, ...]) -> bool:
+    """Whether a place lies in a scan.
+
+    Args:
+        affine: Shape (4, 4), voxel (x, y, z) to RAS mm.
+        shape: (z, y, x).
+        point_mm: RAS mm, x, y, z.
+    """
+    voxel = np.linalg.solve(np.asarray(affine), [*point_mm, 1.0])[:3]
+    return bool(((voxel >= -0.5) & (voxel <= np.array(shape[::-1]) - 0.5)).all())
+
+
 def reorient_to_ras(volume: Volume) -> Volume:
     """The same voxels as a view whose x, y and z run to right, anterior and superior, as near as the axes allow.
 
@@ -181,10 +193,11 @@ def _read_nifti(path: Path) -> Volume:
         nifti = _nifti_format(content)
         header = nifti.header_class.from_fileobj(io.BytesIO(content))
         _check_promise(header, len(content))
-        image = nifti.from_bytes(content)
+        # The header's own numbers may be no numbers either: the affine is checked where the volume is made.
         with np.errstate(over="ignore", invalid="ignore"):
+            image = nifti.from_bytes(content)
             data = np.asarray(image.dataobj, dtype=np.float32)
-        affine = np.asarray(image.affine, dtype=np.float64)
+            affine = np.asarray(image.affine, dtype=np.float64)
     except _NIFTI_ERRORS as error:
         raise _unreadable(path, error) from None
     if data.ndim == 5 and data.shape[3] == 1:

@@ -13,7 +13,7 @@ from genovox.cohort.inspection import read_phases
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import ImageError
 from genovox.core.study import PreprocessTable
-from genovox.core.volume import Affine, Volume, reorient_to_ras
+from genovox.core.volume import Affine, Volume, holds_point, reorient_to_ras
 from genovox.preprocess.foreground import Mask, find_foreground
 from genovox.preprocess.geometry import crop_or_pad, crop_start, resample_volume
 from genovox.preprocess.intensity import fit_intensity, is_two_valued
@@ -156,9 +156,8 @@ def _locate(resampled: Volume, scan: Volume, point_mm: tuple[float, ...]) -> np.
     Raises:
         ImageError: If it lies outside the scan.
     """
-    place_in_scan = np.linalg.solve(scan.affine, [*point_mm, 1.0])[:3]
-    size = np.array(scan.array.shape[:0:-1])
-    if ((place_in_scan < -0.5) | (place_in_scan > size - 0.5)).any():
+    z, y, x = scan.array.shape[1:]
+    if not holds_point(scan.affine, (z, y, x), point_mm):
         place = ", ".join(f"{number:.0f}" for number in point_mm)
         raise ImageError(
             f"a mark must lie inside the scan, {place} mm (right, anterior, superior) does not; correct it"
