@@ -162,7 +162,7 @@ ARCHIVE_OPTIONS = (
 def on_one_core() -> Iterator[None]:
     """Headers are read in this process: to start others takes longer than to read a small tree."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genovox.cohort.index.available_cores", lambda: 1)
+        patch.setattr("genovox.scans.index.available_cores", lambda: 1)
         yield
 
 

@@ -16,7 +16,7 @@ from genovox.audit.confounding import (
 )
 from genovox.cohort.splits import plan_folds
 from genovox.core.case import Case
-from genovox.core.study import SplitsTable
+from genovox.core.sections import SplitsTable
 from genovox.evaluate.schema import Metric
 
 PATIENTS = 200

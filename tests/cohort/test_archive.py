@@ -12,13 +12,14 @@ import numpy as np
 import pydicom
 import pytest
 
-from genovox.cohort import archive, index
+from genovox.cohort import archive
 from genovox.cohort.archive import Archive, Pseudonyms, open_archive, read_exam
-from genovox.cohort.headers import read_header
 from genovox.cohort.inspection import read_phases
 from genovox.core.artifacts import read_table
 from genovox.core.errors import DataError
 from genovox.core.volume import reorient_to_ras
+from genovox.scans import index
+from genovox.scans.headers import read_header
 from genovox.simulate.sites import Site, open_sites
 from tests.conftest import on_one_core
 

@@ -12,7 +12,7 @@ from genovox.cohort.splits import FIXED, FoldPlan, _plan_repeat, connect_groups,
 from genovox.core.artifacts import hash_file, write_json, write_table
 from genovox.core.case import Case
 from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
-from genovox.core.study import SplitsTable
+from genovox.core.sections import SplitsTable
 
 SLOW = settings(
     max_examples=30,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from genovox.core.errors import UsageError
 from genovox.core.planned import MINIMUM_SIDE, MODEL_NAMES
-from genovox.core.study import ORACLE
+from genovox.core.sections import ORACLE
 from genovox.models.blocks import Network
 from genovox.models.build import NETWORKS, build_network, parameter_count
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genovox.core.errors import ImageError
-from genovox.core.study import PreprocessTable
+from genovox.core.sections import PreprocessTable
 from genovox.core.volume import Volume, read_volume, reorient_to_ras, write_nifti
 from genovox.preprocess.pipeline import (
     Preprocessed,

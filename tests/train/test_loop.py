@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genovox.core.errors import DataError
-from genovox.core.study import TrainTable
+from genovox.core.sections import TrainTable
 from genovox.dataset.cases import PreparedCase
 from genovox.train.loop import TrainedNetwork, score_cases, train_network
 from genovox.train.resolution import Resolution

@@ -15,7 +15,8 @@ import typer
 from genovox.core.artifacts import STAGES, Stage, hold_run, read_json, read_stage
 from genovox.core.errors import UsageError
 from genovox.core.log import log_to_run, start_log
-from genovox.core.study import ORACLE, Study
+from genovox.core.sections import ORACLE
+from genovox.core.study import Study
 
 DEVICES = ("auto", "cpu", "cuda")
 

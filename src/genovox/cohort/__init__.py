@@ -1,1 +1,1 @@
-"""From images and labels to an auditable cohort: manifest, labels, eligibility, folds."""
+"""From exams and labels to an auditable cohort: who is in, who is not and why, folds."""

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from genovox.cohort.dicom import Series, Stack, arrange_series, read_stack
 from genovox.cohort.gates import Exclusion
-from genovox.cohort.headers import Header, read_header
-from genovox.cohort.index import index_headers, walk_files
-from genovox.cohort.phases import Exam, PhaseRole, find_exams
 from genovox.core.artifacts import atomic_path, hash_content, recall, write_json
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
 from genovox.core.volume import Volume, holds_point
+from genovox.scans.dicom import Series, Stack, arrange_series, read_stack
+from genovox.scans.headers import Header, read_header
+from genovox.scans.index import index_headers, walk_files
+from genovox.scans.phases import Exam, PhaseRole, find_exams
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,6 @@ from genovox.cohort.gates import (
 )
 from genovox.cohort.inspection import UNKNOWN, Inspection, inspect_case
 from genovox.cohort.intake import Intake, LabelSource, take_in
-from genovox.cohort.labels import LabelEvidence
 from genovox.cohort.manifest import describe_columns
 from genovox.cohort.splits import plan_folds
 from genovox.core.artifacts import FileHashes, Stage, hash_content, hash_file, recall, write_json, write_table
@@ -29,6 +28,7 @@ from genovox.core.case import Case, cases_table
 from genovox.core.errors import DataError
 from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
+from genovox.genetics.labels import LabelEvidence
 
 log = logging.getLogger(__name__)
 

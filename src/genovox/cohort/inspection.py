@@ -8,13 +8,12 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from genovox.cohort.dicom import read_stack
 from genovox.core.artifacts import read_json
 from genovox.core.errors import DataError, ImageError
 from genovox.core.volume import Volume, read_stored_type, read_volume, reorient_to_ras
+from genovox.scans.dicom import SAME_GRID_MM, read_stack
 
 UNKNOWN = "unknown"
-SAME_GRID_MM = 0.1
 STACK_SUFFIX = ".json"
 
 

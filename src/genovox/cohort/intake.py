@@ -8,14 +8,15 @@ from typing import Any, Protocol
 
 from genovox.cohort.archive import open_archive
 from genovox.cohort.gates import UNASKED, Exclusion
-from genovox.cohort.labels import LabelEvidence, read_labels
 from genovox.cohort.manifest import ClinicalRow, Mark, read_clinical, read_manifest, read_marks
-from genovox.cohort.variants import read_genetic_tests
 from genovox.core.artifacts import read_json
 from genovox.core.case import Case
 from genovox.core.errors import DataError, StudyError
-from genovox.core.study import CohortTable, Study, relative_path
+from genovox.core.sections import CohortTable
+from genovox.core.study import Study, relative_path
 from genovox.core.volume import holds_point
+from genovox.genetics.labels import LabelEvidence, read_labels
+from genovox.genetics.variants import read_genetic_tests
 
 log = logging.getLogger(__name__)
 

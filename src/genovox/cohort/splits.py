@@ -14,8 +14,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from genovox.core.artifacts import hash_file, read_json, read_table
 from genovox.core.case import Case
 from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
+from genovox.core.sections import SplitsTable
 from genovox.core.seeds import derive_seed
-from genovox.core.study import SplitsTable
 
 FIXED = "fixed"
 COLUMNS = ["repeat", "fold", "part", "case_id", "patient_id", "family_id"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from genovox.core.artifacts import read_json, read_table, require_stage
 from genovox.core.errors import UsageError
-from genovox.core.study import ORACLE, PreprocessTable
+from genovox.core.sections import ORACLE, PreprocessTable
 from genovox.models.blocks import Network
 from genovox.train.checkpoint import load_network
 from genovox.train.crossval import NETWORKS

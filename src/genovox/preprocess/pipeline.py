@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from genovox.cohort.inspection import read_phases
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import ImageError
-from genovox.core.study import PreprocessTable
+from genovox.core.sections import PreprocessTable
 from genovox.core.volume import Affine, Volume, holds_point, reorient_to_ras
 from genovox.preprocess.foreground import Mask, find_foreground
 from genovox.preprocess.geometry import crop_or_pad, crop_start, resample_volume

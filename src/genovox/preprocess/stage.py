@@ -20,7 +20,8 @@ from genovox.core.artifacts import (
 )
 from genovox.core.case import Case, read_cases
 from genovox.core.errors import DataError
-from genovox.core.study import PreprocessTable, Study
+from genovox.core.sections import PreprocessTable
+from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 from genovox.preprocess.pipeline import figures_as_row, preprocess_images, save_array, save_mask
 from genovox.preprocess.quality import draw_quality_picture

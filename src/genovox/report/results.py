@@ -8,7 +8,8 @@ import pandas as pd
 
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import STAGES, read_json, read_table, require_stage
-from genovox.core.study import ORACLE, Study
+from genovox.core.sections import ORACLE
+from genovox.core.study import Study
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import Block, Comparison, Metrics
 

@@ -4,7 +4,8 @@ import pandas as pd
 
 from genovox.core.artifacts import read_table
 from genovox.core.errors import TableError
-from genovox.core.study import ORACLE, Study
+from genovox.core.sections import ORACLE
+from genovox.core.study import Study
 
 TRUTH = "truth.csv"
 """Beside the study; ``genovox simulate`` writes it."""

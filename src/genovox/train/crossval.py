@@ -21,8 +21,9 @@ from genovox.core.artifacts import (
     write_table,
 )
 from genovox.core.errors import DataError, SingleClassError
+from genovox.core.sections import ORACLE, TrainTable
 from genovox.core.seeds import derive_seed
-from genovox.core.study import ORACLE, Study, TrainTable
+from genovox.core.study import Study
 from genovox.core.tasks import run_many, show_progress
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
 from genovox.dataset.loader import FORMAT as LOADER_FORMAT

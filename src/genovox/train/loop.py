@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from genovox.augment.pipeline import build_augmentation
 from genovox.core.errors import DataError
-from genovox.core.study import TrainTable
+from genovox.core.sections import TrainTable
 from genovox.dataset.cases import PreparedCase
 from genovox.dataset.loader import iterate_in_order, iterate_training
 from genovox.models.blocks import Network

@@ -7,10 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from genovox.cohort.headers import Header, read_header
 from genovox.core.artifacts import atomic_path, recall
 from genovox.core.errors import DataError
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
+from genovox.scans.headers import Header, read_header
 
 FORMAT = 1
 _CHUNK = 256

@@ -53,7 +53,7 @@ class Header:
         orientation: Direction of a row, then of a column, in LPS.
         pixel_spacing: Distance between rows, then between columns, in mm.
         series_s: Start of the series in seconds since midnight, as the other times in seconds are.
-        acquisition_s: Acquisition time; ``cohort.dicom`` counts it on beyond 86,400 where a series passes midnight.
+        acquisition_s: Acquisition time; ``scans.dicom`` counts it on beyond 86,400 where a series passes midnight.
         trigger_ms: Trigger time; with it GE's scanners time the phases of a dynamic series.
         laterality: ``left``, ``right`` or empty.
         contrast_agent: Whether an agent is named.

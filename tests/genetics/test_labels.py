@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from genovox.cohort.labels import LabelTable, read_labels
 from genovox.core.case import Case
 from genovox.core.errors import TableError
+from genovox.genetics.labels import LabelTable, read_labels
 
 
 def _read(folder: Path, text: str) -> LabelTable:

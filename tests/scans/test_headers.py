@@ -18,7 +18,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from genovox.cohort.headers import Header, read_header
+from genovox.scans.headers import Header, read_header
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genovox.cohort.variants import COLUMNS, GeneticTests, read_genetic_tests
 from genovox.core.case import Case
 from genovox.core.errors import StudyError, TableError
+from genovox.genetics.variants import COLUMNS, GeneticTests, read_genetic_tests
 
 GENES = ("BRCA1", "BRCA2")
 HEADER = ["patient_id", "gene", "hgvs", "classification", "result", "genes_tested", "scope", "test_date", "origin"]

@@ -12,9 +12,9 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from genovox.cohort.dicom import Header, Series, arrange_series, read_header, read_stack
 from genovox.core.errors import ImageError
 from genovox.core.volume import Volume, read_volume, reorient_to_ras
+from genovox.scans.dicom import Header, Series, arrange_series, read_header, read_stack
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genovox.cohort.dicom import Series, Stack
-from genovox.cohort.headers import Header
-from genovox.cohort.phases import Exam, PhaseRole, _find_side, _Phase, find_exams
 from genovox.core.volume import read_volume
+from genovox.scans.dicom import Series, Stack
+from genovox.scans.headers import Header
+from genovox.scans.phases import Exam, PhaseRole, _find_side, _Phase, find_exams
 
 Grid = tuple[tuple[int, int, int], tuple[tuple[float, ...], ...]]
 Times = Sequence[float | None]

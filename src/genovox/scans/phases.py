@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genovox.cohort.dicom import Series, Stack
-from genovox.cohort.headers import Header
-from genovox.cohort.inspection import SAME_GRID_MM
 from genovox.core.errors import DataError
+from genovox.scans.dicom import SAME_GRID_MM, Series, Stack
+from genovox.scans.headers import Header
 
 BILATERAL_MM = 200.0
 _MIDLINE_MM = 20.0

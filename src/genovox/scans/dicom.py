@@ -16,9 +16,9 @@ from pydicom.config import IGNORE
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from genovox.cohort.headers import DICOM_ERRORS, Header, read_header
 from genovox.core.errors import ImageError
 from genovox.core.volume import Volume
+from genovox.scans.headers import DICOM_ERRORS, Header, read_header
 
 __all__ = ["Header", "Series", "Stack", "arrange_series", "read_header", "read_stack"]
 
@@ -26,6 +26,7 @@ MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 _ENHANCED = (f"{MR_STORAGE}.1", f"{MR_STORAGE}.3", f"{MR_STORAGE}.4")
 MIN_SLICES = 3
 SAME_PLACE_MM = 0.01
+SAME_GRID_MM = 0.1
 _UNEVEN = 0.05
 _TILTED = 0.01
 _HALF_DAY_S, _DAY_S = 43_200.0, 86_400.0

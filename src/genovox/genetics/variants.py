@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass
 from pathlib import Path
 
-from genovox.cohort.labels import LabelEvidence
 from genovox.core.artifacts import read_table
 from genovox.core.case import Case
 from genovox.core.errors import StudyError, TableError
+from genovox.genetics.labels import LabelEvidence
 
 COLUMNS = ("patient_id", "gene", "hgvs", "classification", "result", "genes_tested", "scope", "origin")
 """What a table must hold. A test date may stand there too; it is never read, since no rule needs it."""

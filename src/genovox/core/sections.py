@@ -1,0 +1,157 @@
+"""The tables of a study file: every key, its default and what it may hold."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from genovox.core.errors import StudyError
+
+SCHEMA = 1
+ORACLE = "oracle"
+"""The model of simulated cohorts that scores by what was drawn; it reads ``truth.csv`` beside the study."""
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class Table(BaseModel):
+    """A table whose unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StudyTable(Table):
+    """``[study]``: what the study is called and the seed of everything random."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1)
+    name: str = Field(default="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=7, ge=0)
+
+
+class SplitsTable(Table):
+    """``[cohort.splits]``: repeated stratified folds that never split a group."""
+
+    folds: int = Field(default=5, ge=2)
+    repeats: PositiveInt = 1
+    group_by: tuple[Literal["patient_id", "family_id"], ...] = Field(default=("patient_id", "family_id"), min_length=1)
+    stratify_by: tuple[Literal["label", "site"], ...] = ("label", "site")
+    part_column: str = ""
+
+    @field_validator("group_by")
+    @classmethod
+    def _keep_both(cls, group_by: tuple[str, ...]) -> tuple[str, ...]:
+        if set(group_by) != {"patient_id", "family_id"}:
+            raise ValueError("must name patient_id and family_id: a fold splits neither")
+        return group_by
+
+    @field_validator("stratify_by")
+    @classmethod
+    def _keep_label(cls, stratify_by: tuple[str, ...]) -> tuple[str, ...]:
+        if "label" not in stratify_by:
+            raise ValueError("must name label, so that every fold holds both classes")
+        return stratify_by
+
+
+class CohortTable(Table):
+    """``[cohort]``: where images and labels come from and who is in."""
+
+    images: str
+    labels: str = ""
+    tests: tuple[str, ...] = ()
+    classifications: str = ""
+    genes: tuple[str, ...] = ("BRCA1", "BRCA2")
+    vus: Literal["exclude", "negative"] = "exclude"
+    other_genes: Literal["exclude", "negative"] = "exclude"
+    unit: Literal["breast", "exam", "lesion", "volume"] = "volume"
+    breasts: Literal["affected", "both", "contralateral"] = "affected"
+    clinical: str = ""
+    phases: str = ""
+    marks: str = ""
+    splits: SplitsTable = SplitsTable()
+
+    def refuse_contradictions(self, name: str) -> None:
+        """Refuse what cannot hold together.
+
+        Raises:
+            StudyError: Naming the keys and what to do.
+        """
+        if self.labels and self.tests:
+            raise StudyError(f"{name}: labels come from cohort.labels or from cohort.tests, both are given; drop one")
+        if self.unit == "breast" and self.breasts != "both" and not self.clinical:
+            raise StudyError(
+                f'{name}: cohort.breasts = "{self.breasts}" needs the affected side; give cohort.clinical (patient_id, '
+                'affected_side), or use breasts = "both"'
+            )
+
+
+class PreprocessTable(Table):
+    """``[preprocess]``: from scan to network input; spacing and shape are x, y, z."""
+
+    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | Literal["native"] = (2.0, 2.0, 2.0)
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (96, 96, 96)
+    bias: Literal["n4", "none"] = "none"
+    foreground: Literal["breast", "body", "brain", "none"] = "body"
+    motion: Literal["none", "rigid", "bspline"] = "none"
+    normalise: Literal["joint-z", "percentile", "nyul", "pre", "uint8", "none"] = "joint-z"
+    channels: tuple[str, ...] = Field(default=("pre",), min_length=1)
+
+
+class AugmentTable(Table):
+    """``[augment]``: random transforms of training batches."""
+
+    preset: Literal["breast-dce", "isotropic", "none"] = "breast-dce"
+
+
+class TrainTable(Table):
+    """``[train]``: the networks, in the order they are declared; the first is the study's primary model."""
+
+    models: tuple[str, ...] = Field(default=("light",), min_length=1)
+    epochs: PositiveInt = 40
+    batch_size: int = Field(default=8, ge=2)
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: float = Field(default=1e-2, ge=0)
+    warmup_epochs: int = Field(default=2, ge=0)
+    patience: PositiveInt = 10
+    keep: Literal["best", "last"] = "best"
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The models that are trained; the oracle only knows."""
+        return tuple(model for model in self.models if model != ORACLE)
+
+    def refuse_lone_oracle(self, name: str) -> None:
+        """Refuse a study whose primary model knows the truth.
+
+        Raises:
+            StudyError: If the oracle stands first.
+        """
+        if self.models[0] == ORACLE:
+            raise StudyError(
+                f"{name}: the first of train.models is the study's primary model, the oracle knows the truth of a "
+                'simulated cohort and cannot be it; put a network first, such as ["light", "oracle"]'
+            )
+
+
+class EvaluateTable(Table):
+    """``[evaluate]``: how the intervals are made."""
+
+    resamples: int = Field(default=2000, ge=200)
+
+
+class AuditTable(Table):
+    """``[audit]``: what would be useful, fixed before the study."""
+
+    minimum_auc: float = Field(default=0.60, gt=0.5, lt=1.0)
+    permutations: int = Field(default=2000, ge=200)
+
+
+class ExplainTable(Table):
+    """``[explain]``: how many cases a group (right, wrong, borderline) to look at."""
+
+    cases_per_group: PositiveInt = 2
+
+
+class ReportTable(Table):
+    """``[report]``: what the page shows."""
+
+    qc_pictures: int = Field(default=24, ge=0)

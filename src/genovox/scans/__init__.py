@@ -1,0 +1,1 @@
+"""From DICOM files to the phases of dynamic examinations."""
