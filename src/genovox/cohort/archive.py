@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from genovox.cohort.gates import Exclusion
+from genovox.cohort.rules import ExamFacts, parse_day
 from genovox.core.artifacts import atomic_path, hash_content, recall, write_json
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
@@ -39,7 +40,7 @@ class Archive:
         exclusions: Series that are no phase of an exam, and why.
         series: How many series there are.
         files: How many DICOM files.
-        visits: Number of each case's exam among those of its patient, in the order of time.
+        facts: What the rules of eligibility need to know of each case's exam; never written.
         digests: Content hash of each stack file's voxels and grid.
         content: Hash that changes when any file comes, goes or changes its size.
         pseudonym: The study's id of a patient, given the id in the headers or in a table.
@@ -50,7 +51,7 @@ class Archive:
     exclusions: list[Exclusion]
     series: int
     files: int
-    visits: dict[str, int]
+    facts: dict[str, ExamFacts]
     digests: dict[str, str]
     content: str
     pseudonym: Callable[[str], str]
@@ -93,7 +94,8 @@ def open_archive(folder: Path, root: Path) -> Archive:
     codes = _Codes.of(series)
     stamps = {header.path: [header.size, header.mtime_ns] for header in headers}
     digests: dict[str, str] = {}
-    visits: dict[str, int] = {}
+    played = _collect_roles(series, roles)
+    facts: dict[str, ExamFacts] = {}
     cases = []
     for exam, number, count in _number(exams):
         stacks = []
@@ -104,7 +106,10 @@ def open_archive(folder: Path, root: Path) -> Archive:
         patient_id = pseudonym(exam.patient_id)
         case_id = patient_id + (f"-{number}" if count > 1 else "")
         case_id += f"-{exam.laterality}" if exam.laterality in ("left", "right") else ""
-        visits[case_id] = number
+        first = exam.phases[0][0].first
+        facts[case_id] = ExamFacts(
+            parse_day(first.study_date), number, first.study_description, played[exam.patient_id, exam.study_uid]
+        )
         cases.append(
             Case(
                 case_id=case_id,
@@ -125,11 +130,20 @@ def open_archive(folder: Path, root: Path) -> Archive:
         ),
         series=len(series),
         files=len(headers),
-        visits=visits,
+        facts=facts,
         digests=digests,
         content=hash_content(sorted((header.series_uid, header.sop_uid, header.size) for header in headers)),
         pseudonym=pseudonym,
     )
+
+
+def _collect_roles(series: Sequence[Series], roles: Sequence[PhaseRole]) -> dict[tuple[str, str], frozenset[str]]:
+    """Roles of the series of each patient's study."""
+    studies = {one.series_uid: (one.patient_id, one.study_uid) for one in series}
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for role in roles:
+        found[studies[role.series_uid]].add(role.role)
+    return {study: frozenset(names) for study, names in found.items()}
 
 
 def _refuse_nameless(series: Series) -> Series:

@@ -8,7 +8,15 @@ from typing import Any, Protocol
 
 from genovox.cohort.archive import open_archive
 from genovox.cohort.gates import UNASKED, Exclusion
-from genovox.cohort.manifest import ClinicalRow, Mark, read_clinical, read_manifest, read_marks
+from genovox.cohort.manifest import (
+    ClinicalRow,
+    Mark,
+    read_clinical,
+    read_exam_facts,
+    read_manifest,
+    read_marks,
+)
+from genovox.cohort.rules import ExamFacts, Loss, apply_rules
 from genovox.core.artifacts import read_json
 from genovox.core.case import Case
 from genovox.core.errors import DataError, StudyError
@@ -50,13 +58,17 @@ class Intake:
         series: Series of the archive that are no phase of an exam.
         labels: Who is a carrier.
         inputs: Content hash of each image, where it is not the file itself that is hashed.
+        facts: What is known of each case's exam.
+        clinical: What the clinic knows, by patient.
     """
 
     cases: list[Case]
-    lost: dict[str, tuple[str, str]]
+    lost: dict[str, Loss]
     labels: LabelSource
     series: list[Exclusion] = field(default_factory=list)
     inputs: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, ExamFacts] = field(default_factory=dict)
+    clinical: dict[str, ClinicalRow] = field(default_factory=dict)
 
 
 def take_in(study: Study) -> Intake:
@@ -83,13 +95,15 @@ def take_in(study: Study) -> Intake:
     cases = [replace(case, images=tuple(relative_path(image, study.root) for image in case.images)) for case in cases]
     clinical = _read_clinic(study, str)
     cases = [_add_clinic(case, clinical.get(case.patient_id), site=case.site) for case in cases]
-    lost = _choose_sides(cases, cohort, clinical)
+    facts = read_exam_facts(source)
+    _refuse_unknown_facts(cohort, facts)
+    lost = _judge_exams(cases, cohort, clinical, facts)
     if cohort.unit != "lesion":
         cases = [replace(case, point_mm=()) for case in cases]
     else:
         unmarked = [case.case_id for case in cases if not case.point_mm]
         lost |= dict.fromkeys(unmarked, ("mark", 'the unit is a lesion and the manifest\'s column "point" is empty'))
-    return Intake(cases, lost, _read_label_source(study, str))
+    return Intake(cases, lost, _read_label_source(study, str), facts=facts, clinical=clinical)
 
 
 def _take_archive(study: Study, folder: Path) -> Intake:
@@ -109,11 +123,11 @@ def _take_archive(study: Study, folder: Path) -> Intake:
     clinical = _read_clinic(study, archive.pseudonym)
     _warn_of_strangers("the clinical table", clinical, archive.cases)
     exams = [_add_clinic(case, clinical.get(case.patient_id)) for case in archive.cases]
-    cases, lost = exams, _choose_sides(exams, cohort, clinical)
+    cases, lost, facts = exams, _judge_exams(exams, cohort, clinical, archive.facts), dict(archive.facts)
     if cohort.unit == "lesion":
         marks = read_marks(study.root / cohort.marks, archive.pseudonym)
         _warn_of_strangers("marks", marks, exams)
-        cases, lost = _mark_lesions(exams, marks, archive.visits, study.root)
+        cases, lost = _mark_lesions(exams, lost, marks, facts, study.root)
     elif cohort.marks:
         log.warning('cohort.marks has no effect with unit = "%s"; use unit = "lesion"', cohort.unit)
     for patient_id, reason in archive.lost.items():
@@ -121,7 +135,8 @@ def _take_archive(study: Study, folder: Path) -> Intake:
         lost[patient_id] = ("exam", reason)
     _refuse_shared_ids(cases)
     labels = _read_label_source(study, archive.pseudonym)
-    return Intake(cases, lost, labels, archive.exclusions, archive.digests | {cohort.images: archive.content})
+    inputs = archive.digests | {cohort.images: archive.content}
+    return Intake(cases, lost, labels, archive.exclusions, inputs, facts, clinical)
 
 
 def _warn_of_strangers(name: str, rows: Mapping[str, Any], cases: list[Case]) -> None:
@@ -157,7 +172,44 @@ def _read_label_source(study: Study, pseudonym: Callable[[str], str]) -> LabelSo
 
 
 def _read_clinic(study: Study, pseudonym: Callable[[str], str]) -> dict[str, ClinicalRow]:
-    return read_clinical(study.root / study.cohort.clinical, pseudonym) if study.cohort.clinical else {}
+    cohort = study.cohort
+    if not cohort.clinical:
+        return {}
+    return read_clinical(study.root / cohort.clinical, pseudonym, cohort.eligibility.before)
+
+
+def _refuse_unknown_facts(cohort: CohortTable, facts: dict[str, ExamFacts]) -> None:
+    """Refuse rules about exams of which a manifest says nothing.
+
+    Raises:
+        StudyError: Naming the key and what to do.
+    """
+    rules = cohort.eligibility
+    if rules.roles or rules.leave_out:
+        key = "roles" if rules.roles else "leave_out"
+        raise StudyError(
+            f"cohort.eligibility.{key} asks what a DICOM study holds, cohort.images is a manifest; leave rows out there"
+        )
+    dated = {
+        "cohort.eligibility.exams": rules.exams == "earliest",
+        "cohort.eligibility.before": bool(rules.before),
+        "cohort.eligibility.from_date": rules.from_date is not None,
+        "cohort.eligibility.to_date": rules.to_date is not None,
+        "cohort.splits.test_from": cohort.splits.test_from is not None,
+    }
+    asking = [key for key, asked in dated.items() if asked]
+    if asking and not facts:
+        raise StudyError(f"{asking[0]} needs the date of each exam; give the manifest a column exam_date")
+
+
+def _judge_exams(
+    exams: list[Case], cohort: CohortTable, clinical: dict[str, ClinicalRow], facts: dict[str, ExamFacts]
+) -> dict[str, Loss]:
+    """Rule and reason of every exam that may not be in, the wanted side first: of it the earliest is chosen."""
+    lost = _choose_sides(exams, cohort, clinical)
+    events = {patient_id: row.events for patient_id, row in clinical.items()}
+    rest = [exam for exam in exams if exam.case_id not in lost]
+    return lost | apply_rules(rest, facts, events, cohort.eligibility)
 
 
 def _add_clinic(case: Case, row: ClinicalRow | None, *, site: str = "") -> Case:
@@ -167,9 +219,7 @@ def _add_clinic(case: Case, row: ClinicalRow | None, *, site: str = "") -> Case:
     return replace(case, family_id=case.family_id or row.family_id, site=site or row.site or case.site)
 
 
-def _choose_sides(
-    cases: list[Case], cohort: CohortTable, clinical: dict[str, ClinicalRow]
-) -> dict[str, tuple[str, str]]:
+def _choose_sides(cases: list[Case], cohort: CohortTable, clinical: dict[str, ClinicalRow]) -> dict[str, Loss]:
     """With a breast as the unit: cases of a side that is unknown, of both sides, or not asked for."""
     if cohort.unit != "breast":
         return {}
@@ -193,13 +243,16 @@ def _choose_sides(
 
 
 def _mark_lesions(
-    exams: list[Case], marks: dict[str, list[Mark]], visits: dict[str, int], root: Path
-) -> tuple[list[Case], dict[str, tuple[str, str]]]:
-    """One case a mark, on the exam that holds it; an exam's patient without a mark is lost."""
-    cases, lost = [], {}
+    exams: list[Case], judged: dict[str, Loss], marks: dict[str, list[Mark]], facts: dict[str, ExamFacts], root: Path
+) -> tuple[list[Case], dict[str, Loss]]:
+    """One case a mark, on the eligible exam that holds it; what is lost is an exam, or a patient without a mark."""
+    # Visits and marks are both numbered: an exam that has no mark's case must not take the id of one that has.
+    cases = [replace(exam, case_id=f"{exam.case_id}-exam") for exam in exams if exam.case_id in judged]
+    lost = {f"{case_id}-exam": loss for case_id, loss in judged.items()}
     by_patient: dict[str, list[Case]] = {}
     for exam in exams:
-        by_patient.setdefault(exam.patient_id, []).append(exam)
+        if exam.case_id not in judged:
+            by_patient.setdefault(exam.patient_id, []).append(exam)
     for patient_id, own in by_patient.items():
         found = marks.get(patient_id, [])
         if not found:
@@ -209,8 +262,11 @@ def _mark_lesions(
         for number, mark in enumerate(found, start=1):
             alone = mark.side if mark.side and sides.count(mark.side) == 1 else str(number)
             case_id = f"{patient_id}-{alone}"
-            holders = [exam for exam in own if mark.visit in (0, visits[exam.case_id]) and _holds(exam, mark, root)]
+            holders = [
+                exam for exam in own if mark.visit in (0, facts[exam.case_id].visit) and _holds(exam, mark, root)
+            ]
             chosen = holders[0] if holders else own[0]
+            facts[case_id] = facts[chosen.case_id]
             cases.append(
                 replace(chosen, case_id=case_id, laterality=mark.side or chosen.laterality, point_mm=mark.point_mm)
             )

@@ -4,16 +4,18 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
+from genovox.cohort.rules import ExamFacts, parse_day, read_day
 from genovox.core.artifacts import read_table
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import TableError
 
 REQUIRED = ("case_id", "patient_id", "image")
-OPTIONAL = ("laterality", "site", "family_id", "part", "mask", "point", "box", "phase_times_s")
+OPTIONAL = ("laterality", "site", "family_id", "part", "mask", "point", "box", "phase_times_s", "exam_date")
 NOT_YET_USED = ("mask", "box")
 PARTS = ("train", "val", "test")
 _LATERALITY = {"l": "left", "r": "right", "b": "bilateral", "": ""} | {n: n for n in ("left", "right", "bilateral")}
@@ -30,7 +32,7 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
 
     Args:
         path: CSV with ``case_id, patient_id, image`` and optionally ``laterality, site, family_id, part, mask, point,
-            box, phase_times_s``; ``image`` holds one path or several joined by ``;`` in phase order, relative to the
+            box, phase_times_s, exam_date``; ``image`` holds one path or several joined by ``;`` in phase order, relative to the
             study. Every other column is scan metadata and becomes ``scan_<column>``.
         part_column: The column that fixes train, val and test, or empty.
 
@@ -61,6 +63,19 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
         _read_row({str(k): v for k, v in row.items()}, f"{path.name} row {number}", part_column, scan_columns)
         for number, row in zip(table.index + 2, table.to_dict("records"), strict=True)
     ]
+
+
+def read_exam_facts(path: Path) -> dict[str, ExamFacts]:
+    """When each case of a manifest was scanned, by its column ``exam_date``; nothing where it has none.
+
+    Raises:
+        TableError: For a cell that is no date.
+    """
+    table = read_table(path, required=REQUIRED)
+    if "exam_date" not in table.columns:
+        return {}
+    rows = zip(table.index + 2, table["case_id"], table["exam_date"], strict=True)
+    return {case_id: ExamFacts(read_day(cell, f"{path.name} row {row}: exam_date")) for row, case_id, cell in rows}
 
 
 def scan_name(column: str) -> str:
@@ -208,30 +223,38 @@ def read_marks(path: Path, pseudonym: Callable[[str], str]) -> dict[str, list[Ma
 
 @dataclass(frozen=True)
 class ClinicalRow:
-    """What the clinical table says of a patient, as far as the cohort needs it.
+    """What the clinical table says of a patient.
 
     Attributes:
         affected: Sides with disease; empty where unknown.
         family_id: The study's id of the family, or empty.
         site: Hospital, or empty.
+        events: Dates of the columns asked for, None where the cell is empty.
+        values: Every other cell by column, as text; what looks like a person's, and dates, are left out.
     """
 
     affected: tuple[str, ...]
     family_id: str
     site: str
+    events: dict[str, date | None]
+    values: dict[str, str]
 
 
-def read_clinical(path: Path, pseudonym: Callable[[str], str]) -> dict[str, ClinicalRow]:
+def read_clinical(path: Path, pseudonym: Callable[[str], str], events: Sequence[str] = ()) -> dict[str, ClinicalRow]:
     """Read the clinical table.
 
     Args:
-        path: CSV with ``patient_id`` and optionally ``affected_side`` (left, right, both), ``family_id``, ``site``.
+        path: CSV with ``patient_id`` and optionally ``affected_side`` (left, right, both), ``family_id``, ``site``,
+            dates of events, and whatever else the clinic knows.
         pseudonym: The study's id of a patient or a family.
+        events: Columns that hold dates.
 
     Raises:
-        TableError: For a missing column, an id that is empty or stands twice, or a side that is none.
+        TableError: For a missing column, an id that is empty or stands twice, or a side or date that is none.
     """
-    table = read_table(path, required=("patient_id",))
+    table = read_table(path, required=("patient_id", *events))
+    known = {"patient_id", "affected_side", "family_id", "site", *events, *private_columns(table.columns)}
+    others = [name for name in table.columns if name not in known and not _holds_days(table[name])]
     rows: dict[str, ClinicalRow] = {}
     for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
         place, patient_id = f"{path.name} row {number}", pseudonym(row["patient_id"])
@@ -239,11 +262,20 @@ def read_clinical(path: Path, pseudonym: Callable[[str], str]) -> dict[str, Clin
             raise TableError(f"{place}: patient_id must be there and stand once; correct it or delete the row")
         side = row.get("affected_side", "")
         both = side.lower() in ("both", "bilateral", "b")
-        known = ("left", "right") if both else tuple(filter(None, [read_side(side, place)]))
-        # A family is often called by its name.
-        family_id = pseudonym(row["family_id"]) if row.get("family_id") else ""
-        rows[patient_id] = ClinicalRow(known, family_id, row.get("site", ""))
+        rows[patient_id] = ClinicalRow(
+            affected=("left", "right") if both else tuple(filter(None, [read_side(side, place)])),
+            # A family is often called by its name.
+            family_id=pseudonym(row["family_id"]) if row.get("family_id") else "",
+            site=row.get("site", ""),
+            events={name: read_day(row[name], f"{place}: {name}") for name in events},
+            values={name: row[name] for name in others},
+        )
     return rows
+
+
+def _holds_days(column: pd.Series) -> bool:
+    filled = column[column != ""]
+    return len(filled) > 0 and all(parse_day(cell) is not None for cell in filled)
 
 
 def read_side(cell: str, place: str) -> str:

@@ -1,25 +1,28 @@
 """Repeated stratified folds that never split a patient or a family."""
 
+import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from genovox.core.artifacts import hash_file, read_json, read_table
+from genovox.core.artifacts import read_json, read_table, write_table, write_text
 from genovox.core.case import Case
-from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
+from genovox.core.errors import DataError, LeakageError, SingleClassError, StudyError, TableError
 from genovox.core.sections import SplitsTable
 from genovox.core.seeds import derive_seed
 
 FIXED = "fixed"
-COLUMNS = ["repeat", "fold", "part", "case_id", "patient_id", "family_id"]
-_VALIDATION_SPLITS = 5
+COLUMNS = ["repeat", "fold", "part", "inner", "case_id", "patient_id", "family_id"]
+CHECKSUM = "folds.sha256"
+RELATIVE = "relative"
 _ATTEMPTS = 50
 
 
@@ -28,8 +31,9 @@ class FoldPlan:
     """Which case is trained on, validated on and tested in which fold.
 
     Attributes:
-        table: One row a repeat, fold and case: ``repeat, fold, part, case_id, patient_id, family_id``; a fixed test
-            part has the fold ``fixed``.
+        table: One row a repeat, fold and case: ``repeat, fold, part, inner, case_id, patient_id, family_id``. A fixed
+            test part has the fold ``fixed``. ``inner`` numbers the nested folds of what is not tested, for choices
+            that must not see the test; the validation part is inner fold 0.
 
     Raises:
         LeakageError: If a patient or family stands in two parts of a fold, or in the fixed test part and in a fold.
@@ -42,7 +46,8 @@ class FoldPlan:
         fixed = self.table[self.table["fold"] == FIXED]
         for (repeat, fold), rows in self.table.groupby(["repeat", "fold"]):
             both = rows if fold == FIXED else pd.concat([rows, fixed])
-            _refuse_shared(both, f"repeat {repeat} fold {fold}")
+            _refuse_shared(both, f"repeat {repeat} fold {fold}", "part")
+            _refuse_shared(rows[rows["part"] != "test"], f"repeat {repeat} fold {fold}", "inner")
         tested = self.table[self.table["part"] == "test"]
         twice = tested[tested.duplicated(["repeat", "case_id"])]
         if len(twice):
@@ -87,11 +92,80 @@ def read_folds(run: Path) -> FoldPlan:
                 "plan the folds anew"
             )
     plan = FoldPlan(table.astype({"repeat": int}))
-    if hash_file(run / "cohort" / "folds.csv") != flow.get("folds_hash"):
+    if _sum(run / "cohort" / "folds.csv") != flow.get("folds_hash"):
         raise DataError(
             "folds.csv was changed after the folds were planned; delete the run's cohort folder and run: genovox cohort"
         )
     return plan
+
+
+def write_folds(plan: FoldPlan, folder: Path) -> str:
+    """Write ``folds.csv`` and its checksum beside it, which ``sha256sum -c folds.sha256`` recomputes.
+
+    Returns:
+        The checksum.
+    """
+    write_table(folder / "folds.csv", plan.table)
+    checksum = _sum(folder / "folds.csv")
+    write_text(folder / CHECKSUM, f"{checksum}  folds.csv\n")
+    return checksum
+
+
+def _sum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def set_aside(
+    cases: Sequence[Case], splits: SplitsTable, days: Mapping[str, date | None]
+) -> tuple[list[Case], dict[str, str]]:
+    """Mark the fixed test part: certain hospitals, or all exams from a day on.
+
+    Args:
+        cases: Labelled cases.
+        splits: ``test_sites`` or ``test_from``; with neither, cases keep the part they have.
+        days: When each case was scanned.
+
+    Returns:
+        The cases, and why others must go: relatives of tested patients, and their own earlier exams, which training
+        must not see.
+
+    Raises:
+        StudyError: If a hospital is unknown or nobody is tested.
+        DataError: If a case has no date where dates decide.
+    """
+    if not (splits.test_sites or splits.test_from):
+        return list(cases), {}
+    sites = {case.site for case in cases}
+    unknown = [site for site in splits.test_sites if site not in sites]
+    if unknown:
+        raise StudyError(
+            f"cohort.splits.test_sites names {unknown[0]!r}, no case is from there; sites: {', '.join(sorted(sites))}"
+        )
+    undated = [case.case_id for case in cases if splits.test_from and days.get(case.case_id) is None]
+    if undated:
+        raise DataError(
+            f"cohort.splits.test_from needs the date of each exam, {len(undated)} cases have none, such as "
+            f"{undated[0]}; fill it in"
+        )
+    tested = [case.site in splits.test_sites or _is_late(days.get(case.case_id), splits.test_from) for case in cases]
+    if not any(tested):
+        raise StudyError(f"no exam is from cohort.splits.test_from, {splits.test_from}, on; choose an earlier day")
+    frame = pd.DataFrame(
+        {"patient_id": [case.patient_id for case in cases], "family_id": [case.family_id for case in cases]}
+    )
+    groups = connect_groups(frame, splits.group_by)
+    apart = set(groups[np.array(tested)])
+    marked, relatives = [], {}
+    for case, is_tested, group in zip(cases, tested, groups, strict=True):
+        if not is_tested and group in apart:
+            relatives[case.case_id] = "the patient, or one of the family, stands in the fixed test part"
+        else:
+            marked.append(replace(case, part="test" if is_tested else ""))
+    return marked, relatives
+
+
+def _is_late(day: date | None, start: date | None) -> bool:
+    return start is not None and day is not None and day >= start
 
 
 def plan_folds(cases: Sequence[Case], splits: SplitsTable, seed: int) -> FoldPlan:
@@ -119,10 +193,12 @@ def plan_folds(cases: Sequence[Case], splits: SplitsTable, seed: int) -> FoldPla
     ).sort_values("case_id", ignore_index=True)
     frame["group"] = connect_groups(frame, splits.group_by)
     folded = frame[~frame["fixed"]].reset_index(drop=True)
+    if splits.scheme == "site":
+        _check_sites(folded)
     _check_enough(folded, splits)
     strata = _strata(folded, splits)
     parts = [
-        _plan_repeat(folded, strata, splits.folds, repeat, derive_seed(seed, "folds", repeat))
+        _plan_repeat(folded, strata, splits, repeat, derive_seed(seed, "folds", repeat))
         for repeat in range(splits.repeats)
     ]
     fixed = frame[frame["fixed"]]
@@ -132,7 +208,7 @@ def plan_folds(cases: Sequence[Case], splits: SplitsTable, seed: int) -> FoldPla
                 f"labels must hold carriers and non-carriers in the fixed test part, got only "
                 f"{fixed['label'].iloc[0]} in its {len(fixed)} cases; widen it or leave part_column empty"
             )
-        parts.append(fixed.assign(repeat=0, fold=FIXED, part="test"))
+        parts.append(fixed.assign(repeat=0, fold=FIXED, part="test", inner=""))
     return FoldPlan(pd.concat(parts, ignore_index=True)[COLUMNS])
 
 
@@ -163,7 +239,7 @@ def _check_enough(frame: pd.DataFrame, splits: SplitsTable) -> None:
     words = f"{counts[1]} groups (patients or families) with carriers and {counts[0]} with non-carriers"
     if 0 in counts.values():
         raise SingleClassError(f"labels must hold carriers and non-carriers, got {words}; widen the cohort")
-    needed = max(splits.folds, 3)
+    needed = max(splits.folds, 3) if splits.scheme == "stratified" else 3
     if min(counts.values()) < needed:
         raise DataError(
             f"{splits.folds} folds need at least {needed} groups of each class "
@@ -182,9 +258,9 @@ def _strata(frame: pd.DataFrame, splits: SplitsTable) -> np.ndarray:
     return strata.to_numpy()
 
 
-def _plan_repeat(frame: pd.DataFrame, strata: np.ndarray, folds: int, repeat: int, seed: int) -> pd.DataFrame:
+def _plan_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, repeat: int, seed: int) -> pd.DataFrame:
     for attempt in range(_ATTEMPTS):
-        plan = _try_repeat(frame, strata, folds, derive_seed(seed, attempt))
+        plan = _try_repeat(frame, strata, splits, derive_seed(seed, attempt))
         one_class = plan.groupby(["fold", "part"])["label"].nunique() < 2
         if not one_class.any():
             return plan.assign(repeat=repeat)
@@ -196,41 +272,89 @@ def _plan_repeat(frame: pd.DataFrame, strata: np.ndarray, folds: int, repeat: in
     )
 
 
-def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, folds: int, seed: int) -> pd.DataFrame:
+def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, seed: int) -> pd.DataFrame:
     groups, labels = frame["group"].to_numpy(), frame["label"].to_numpy()
     plans = []
-    for fold, (rest, test) in enumerate(_split(strata, groups, folds, seed)):
-        inner = max(2, min(_VALIDATION_SPLITS, _rarest(labels[rest], groups[rest])))
+    for fold, rest, test in _outer_folds(frame, strata, splits, seed):
+        inner = max(2, min(splits.inner_folds, _rarest(labels[rest], groups[rest])))
         common = np.unique(strata[rest], return_counts=True)[1].max() >= inner
         by = strata[rest] if common else labels[rest]
-        _, validation = next(_split(by, groups[rest], inner, derive_seed(seed, fold)))
-        part = np.full(len(frame), "train", dtype=object)
-        part[test] = "test"
-        part[rest[validation]] = "val"
-        plans.append(frame.assign(fold=str(fold), part=part))
+        part = np.full(len(frame), "", dtype=object)
+        number = np.full(len(frame), "", dtype=object)
+        part[rest], part[test] = "train", "test"
+        for at, (_, chosen) in enumerate(_split(by, groups[rest], inner, derive_seed(seed, fold))):
+            number[rest[chosen]] = str(at)
+        part[number == "0"] = "val"
+        plans.append(frame.assign(fold=fold, part=part, inner=number).loc[part != ""])
     return pd.concat(plans, ignore_index=True)
 
 
+def _outer_folds(
+    frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, seed: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, cases to learn from and cases to test; a family across hospitals is not learnt from where one is tested."""
+    groups = frame["group"].to_numpy()
+    if splits.scheme == "stratified":
+        for fold, (rest, test) in enumerate(_split(strata, groups, splits.folds, seed)):
+            yield str(fold), rest, test
+        return
+    sites = frame["site"].to_numpy()
+    for fold, site in enumerate(np.unique(sites)):
+        test = np.flatnonzero(sites == site)
+        rest = np.flatnonzero((sites != site) & ~np.isin(groups, groups[test]))
+        yield str(fold), rest, test
+
+
 def _split(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed % 2**32)
+    """Grouped folds; where each group is of one stratum, as even in groups as folds of single cases can be."""
+    random = seed % 2**32
+    first = np.sort(np.unique(groups, return_index=True)[1])
     with warnings.catch_warnings():
         # A stratum with fewer cases than folds cannot be in every fold; the parts' classes are checked afterwards.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        yield from splitter.split(np.zeros(len(strata)), strata, groups)
+        if pd.Series(strata).groupby(groups).nunique().max() == 1:
+            exact = StratifiedKFold(folds, shuffle=True, random_state=random)
+            for _, chosen in exact.split(first, strata[first]):
+                test = np.isin(groups, groups[first[chosen]])
+                yield np.flatnonzero(~test), np.flatnonzero(test)
+        else:
+            splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=random)
+            yield from splitter.split(np.zeros(len(strata)), strata, groups)
+
+
+def _check_sites(frame: pd.DataFrame) -> None:
+    """Each hospital is a test of its own: it needs both classes.
+
+    Raises:
+        DataError: Naming what is missing and the ways on.
+    """
+    if frame["site"].nunique() < 2 or (frame["site"] == "").any():
+        nameless = int((frame["site"] == "").sum())
+        raise DataError(
+            f'cohort.splits.scheme = "site" needs two hospitals and a site for each case, got {frame["site"].nunique()} '
+            f'and {nameless} cases without; fill in site, or use "stratified"'
+        )
+    lone = frame.groupby("site")["label"].nunique() < 2
+    if lone.any():
+        raise SingleClassError(
+            f"labels must hold carriers and non-carriers at every hospital that is tested, got one class at "
+            f'{", ".join(lone[lone].index)}; give small hospitals one site, or use scheme = "stratified"'
+        )
 
 
 def _rarest(labels: np.ndarray, groups: np.ndarray) -> int:
     return min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
 
 
-def _refuse_shared(rows: pd.DataFrame, place: str) -> None:
+def _refuse_shared(rows: pd.DataFrame, place: str, what: str) -> None:
     for column in ("patient_id", "family_id"):
         named = rows[rows[column] != ""]
-        parts = named.groupby(column)["part"].nunique()
+        parts = named.groupby(column)[what].nunique()
         shared = parts[parts > 1]
         if len(shared):
-            where = sorted(named.loc[named[column] == shared.index[0], "part"].unique())
+            where = sorted(named.loc[named[column] == shared.index[0], what].unique())
+            kind = {"part": "part", "inner": "inner fold"}[what]
             raise LeakageError(
-                f"{place}: a {column.removesuffix('_id')} must stay in one part, {column} {shared.index[0]} stands in "
-                f"{' and '.join(where)} ({len(shared)} such); keep each patient and family together"
+                f"{place}: a {column.removesuffix('_id')} must stay in one {kind}, {column} {shared.index[0]} stands "
+                f"in {' and '.join(where)} ({len(shared)} such); keep each patient and family together"
             )

@@ -1,8 +1,9 @@
 """The tables of a study file: every key, its default and what it may hold."""
 
+from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from genovox.core.errors import StudyError
 
@@ -12,6 +13,8 @@ ORACLE = "oracle"
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(ge=1)]
+# A run keeps its study as JSON, which has no dates.
+Day = Annotated[date, BeforeValidator(lambda value: date.fromisoformat(value) if isinstance(value, str) else value)]
 
 
 class Table(BaseModel):
@@ -28,14 +31,37 @@ class StudyTable(Table):
     seed: int = Field(default=7, ge=0)
 
 
-class SplitsTable(Table):
-    """``[cohort.splits]``: repeated stratified folds that never split a group."""
+class EligibilityTable(Table):
+    """``[cohort.eligibility]``: which exams may be in."""
 
+    exams: Literal["all", "earliest"] = "all"
+    leave_out: tuple[Annotated[str, Field(min_length=2)], ...] = ()
+    roles: tuple[Literal["subtraction", "projection", "t2", "dwi", "adc", "localizer", "reformat"], ...] = ()
+    before: tuple[str, ...] = ()
+    from_date: Day | None = None
+    to_date: Day | None = None
+
+
+class MatchingTable(Table):
+    """``[cohort.matching]``: non-carriers like the carriers; empty ``on`` matches nothing."""
+
+    on: tuple[str, ...] = ()
+    ratio: PositiveInt = 1
+    caliper: PositiveFloat = 0.2
+
+
+class SplitsTable(Table):
+    """``[cohort.splits]``: repeated stratified folds that never split a group, and who is kept for one last test."""
+
+    scheme: Literal["stratified", "site"] = "stratified"
     folds: int = Field(default=5, ge=2)
     repeats: PositiveInt = 1
     group_by: tuple[Literal["patient_id", "family_id"], ...] = Field(default=("patient_id", "family_id"), min_length=1)
     stratify_by: tuple[Literal["label", "site"], ...] = ("label", "site")
+    inner_folds: int = Field(default=5, ge=2)
     part_column: str = ""
+    test_sites: tuple[str, ...] = ()
+    test_from: Day | None = None
 
     @field_validator("group_by")
     @classmethod
@@ -67,6 +93,8 @@ class CohortTable(Table):
     clinical: str = ""
     phases: str = ""
     marks: str = ""
+    eligibility: EligibilityTable = EligibilityTable()
+    matching: MatchingTable = MatchingTable()
     splits: SplitsTable = SplitsTable()
 
     def refuse_contradictions(self, name: str) -> None:
@@ -81,6 +109,27 @@ class CohortTable(Table):
             raise StudyError(
                 f'{name}: cohort.breasts = "{self.breasts}" needs the affected side; give cohort.clinical (patient_id, '
                 'affected_side), or use breasts = "both"'
+            )
+        if self.eligibility.before and not self.clinical:
+            raise StudyError(
+                f"{name}: cohort.eligibility.before names columns of the clinical table, got "
+                f"{list(self.eligibility.before)} and no table; give cohort.clinical"
+            )
+        start, end = self.eligibility.from_date, self.eligibility.to_date
+        if start and end and start > end:
+            raise StudyError(f"{name}: cohort.eligibility.from_date {start} lies after to_date {end}; exchange them")
+        ways = [
+            key
+            for key, value in (
+                ("part_column", self.splits.part_column),
+                ("test_sites", self.splits.test_sites),
+                ("test_from", self.splits.test_from),
+            )
+            if value
+        ]
+        if len(ways) > 1:
+            raise StudyError(
+                f"{name}: cohort.splits sets the last test aside in one way, got {' and '.join(ways)}; keep one"
             )
 
 
