@@ -146,7 +146,7 @@ def test_stratified_auc_compares_like_with_like() -> None:
     assert stratified_auc(table, resamples=200, seed=1).estimate == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("out", "status"), [([], "pass"), ([1, 0], "pass"), ([1] * 7, "warn"), ([1] * 12, "fail")])
+@pytest.mark.parametrize(("out", "status"), [([], "pass"), ([1, 0], "pass"), ([1] * 6, "warn"), ([1] * 12, "fail")])
 def test_one_sided_exclusion(out: list[int], status: str) -> None:
     assert check_exclusions([1] * 60 + [0] * 60, out, "").status == status
 

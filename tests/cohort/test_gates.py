@@ -1,10 +1,10 @@
 from dataclasses import replace
-from math import comb
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from genovox.cohort.balance import compare_shares
 from genovox.cohort.gates import (
     RULES,
     Exclusion,
@@ -63,33 +63,21 @@ def test_a_series_that_is_left_out_is_no_case_that_is_lost() -> None:
     assert split_labels(table, exclusions_table(rows)) == ([0, 1], [1])
 
 
-def _fisher(a: int, b: int, c: int, d: int) -> float:
-    """Two-sided p by enumeration."""
-    rows, columns, total = a + b, a + c, a + b + c + d
-    chance = [
-        comb(columns, k) * comb(total - columns, rows - k) / comb(total, rows)
-        for k in range(max(0, rows + columns - total), min(rows, columns) + 1)
-    ]
-    observed = comb(columns, a) * comb(total - columns, rows - a) / comb(total, rows)
-    return sum(p for p in chance if p <= observed * (1 + 1e-9))
-
-
 @pytest.mark.parametrize(("out", "kept"), [((26, 0), (71, 73)), ((3, 4), (30, 31)), ((0, 0), (5, 6)), ((1, 0), (2, 9))])
 def test_exclusions_against_the_label(out: tuple[int, int], kept: tuple[int, int]) -> None:
     test = compare_exclusions([1] * kept[0] + [0] * kept[1], [1] * out[0] + [0] * out[1])
-    assert (test.excluded, test.included) == (out, kept)
-    assert test.p == pytest.approx(_fisher(*out, *kept))
+    assert (test.carriers, test.others) == ((out[0], out[0] + kept[0]), (out[1], out[1] + kept[1]))
 
 
 def test_one_patient_may_hold_a_volume_twice() -> None:
     assert find_duplicate_volumes(FINE).empty
     assert find_duplicate_volumes(TWINS)["case_id"].tolist() == ["a", "c"]
-    pass_gates(FINE, FAIR, {})
+    pass_gates(FINE, FAIR, {}, {})
 
 
 def test_two_patients_may_not() -> None:
     with pytest.raises(GateError, match="a and c are equal voxel for voxel but belong to p and r") as caught:
-        pass_gates(TWINS, FAIR, {"exclusions": "other gate"})
+        pass_gates(TWINS, FAIR, {}, {"exclusions": "other gate"})
     assert caught.value.check == "duplicate-volumes"
     assert '--accept duplicate-volumes --reason "…"' in str(caught.value)
 
@@ -97,12 +85,20 @@ def test_two_patients_may_not() -> None:
 def test_the_silent_exclusion_of_carriers_is_refused() -> None:
     unfair = compare_exclusions([1] * 71 + [0] * 73, [1] * 26)
     with pytest.raises(GateError, match="26 of 97 carriers and 0 of 73 non-carriers lost a case") as caught:
-        pass_gates(FINE, unfair, {})
+        pass_gates(FINE, unfair, {}, {})
     assert caught.value.check == "exclusions"
 
 
+def test_what_is_missing_in_one_class_is_refused() -> None:
+    missing = {"age": compare_shares((20, 30), (2, 40)), "grade": compare_shares((1, 30), (0, 40))}
+    with pytest.raises(GateError, match="20 of 30 carriers and 2 of 40 non-carriers have no age") as caught:
+        pass_gates(FINE, FAIR, missing, {})
+    assert caught.value.check == "missing-values"
+    pass_gates(FINE, FAIR, missing, {"missing-values": "the clinic asked carriers only"})
+
+
 def test_what_is_accepted_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    pass_gates(TWINS, FAIR, {"duplicate-volumes": "twins scanned once"})
+    pass_gates(TWINS, FAIR, {}, {"duplicate-volumes": "twins scanned once"})
     assert "duplicate-volumes accepted (twins scanned once)" in caplog.text
 
 
@@ -113,7 +109,7 @@ def test_acceptances_are_kept_with_their_reason(tmp_path: Path) -> None:
     record_acceptance(tmp_path, ["exclusions"], " a broken disk ")
     record_acceptance(tmp_path, ["duplicate-volumes"], "phantoms")
     assert read_acceptances(tmp_path) == {"exclusions": "a broken disk", "duplicate-volumes": "phantoms"}
-    with pytest.raises(UsageError, match="--accept takes duplicate-volumes or exclusions, got 'all'"):
+    with pytest.raises(UsageError, match="--accept takes duplicate-volumes or exclusions or missing-values, got 'all'"):
         record_acceptance(tmp_path, ["all"], "why not")
     with pytest.raises(UsageError, match="--accept needs --reason"):
         record_acceptance(tmp_path, ["exclusions"], " ")

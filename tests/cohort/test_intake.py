@@ -370,3 +370,62 @@ def test_carriers_lost_to_their_file_format_close_the_gate(tmp_path: Path, capfd
     assert set(lost["label"]) == {"1"}
     assert set(lost["rule"]) == {"exam"}
     assert lost["reason"].str.contains("a secondary capture in RGB").all()
+
+
+def test_the_rules_choose_exams_before_a_reader_marks_them(tree: Tree) -> None:
+    tree.add(NORTH, PRE, POST1)
+    _add_second_visit(tree)
+    tree.add(SOUTH, PRE, POST1)
+    _write(tree, "marks.csv", "patient_id,laterality,point", f"{NORTH},left,{LEFT}", f"{NORTH},right,{RIGHT}")
+    rules = ('unit = "lesion"', 'marks = "marks.csv"', "[cohort.eligibility]", 'exams = "earliest"')
+    intake = _open(tree, *rules)
+    assert {case_id: rule for case_id, (rule, _) in intake.lost.items()} == {
+        f"{NORTH}-2-exam": "later",
+        SOUTH: "mark",
+    }
+    assert set(_ids(intake)) == {f"{NORTH}-2-exam", f"{NORTH}-left", f"{NORTH}-right", SOUTH}
+    assert intake.facts[f"{NORTH}-left"].visit == 1
+
+
+def test_a_scan_after_surgery_stays_out(tree: Tree) -> None:
+    tree.add(NORTH, PRE, POST1)
+    tree.add(SOUTH, PRE, POST1)
+    edit_files(tree.files(), StudyDate="20300110")
+    _write(tree, "clinical.csv", "patient_id,surgery_date,age", f"{NORTH},2030-01-05,44", f"{SOUTH},,51")
+    intake = _open(
+        tree, 'unit = "exam"', 'clinical = "clinical.csv"', "[cohort.eligibility]", 'before = ["surgery_date"]'
+    )
+    assert intake.lost == {NORTH: ("event", "the exam lies 5 days after surgery_date")}
+    assert intake.clinical[NORTH].details == {"age": "44"}
+    known = intake.describe_patients(intake.cases)
+    assert known.loc[SOUTH, "age"] == "51"
+    assert "surgery_date" not in known.columns
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ('eligibility.roles=["t2"]', "eligibility.roles asks what a DICOM study holds"),
+        ('eligibility.leave_out=["biopsy"]', "eligibility.leave_out asks what a DICOM study holds"),
+        (
+            'eligibility.exams="earliest"',
+            "eligibility.exams needs the date of each exam; give the manifest a column exa",
+        ),
+        ("eligibility.to_date=2020-01-01", "eligibility.to_date needs the date of each exam"),
+        ("splits.test_from=2020-01-01", "splits.test_from needs the date of each exam"),
+    ],
+)
+def test_rules_of_which_a_manifest_says_nothing(shapes_study: MakeStudy, rule: str, words: str) -> None:
+    with pytest.raises(StudyError, match=words):
+        take_in(Study.load(shapes_study(patients=4), (f"cohort.{rule}",)))
+
+
+def test_a_manifest_may_say_when(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=4)
+    manifest = path.parent / "manifest.csv"
+    lines = manifest.read_text().splitlines()
+    dated = [f"{lines[0]},exam_date", *(f"{line},{2018 + number}-06-01" for number, line in enumerate(lines[1:]))]
+    manifest.write_text("\n".join(dated) + "\n")
+    intake = take_in(Study.load(path, ("cohort.eligibility.from_date=2019-01-01",)))
+    assert list(intake.lost) == ["C001"]
+    assert not any("date" in name for case in intake.cases for name in case.scan)

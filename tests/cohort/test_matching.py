@@ -22,8 +22,8 @@ def _patients(ages: list[float], carriers: int, **columns: list[str]) -> tuple[p
 
 
 def _distance(values: pd.DataFrame, sets: pd.DataFrame) -> float:
-    ages = values["age"].astype(float)
-    return sum(abs(ages[row.patient_id] - ages[row.set]) for row in sets.itertuples() if row.patient_id != row.set)
+    ages = dict(zip(values.index, values["age"].astype(float), strict=True))
+    return float(sum(abs(ages[one] - ages[own]) for one, own in zip(sets["patient_id"], sets["set"], strict=True)))
 
 
 @settings(deadline=None, max_examples=60)
@@ -72,8 +72,8 @@ def test_words_must_be_equal() -> None:
         [40.0, 50, 40, 50, 45, 60], 2, site=["north", "south", "south", "north", "north", "south"]
     )
     found = match_patients(values, carrier, MatchingTable(on=("age", "site"), caliper=100.0))
-    sites = values["site"]
-    assert all(sites[row.patient_id] == sites[row.set] for row in found.sets.itertuples())
+    sites = dict(values["site"])
+    assert found.sets["patient_id"].map(sites).tolist() == found.sets["set"].map(sites).tolist()
     only = match_patients(values, carrier, MatchingTable(on=("site",), ratio=2))
     assert len(only.sets) == 6
 

@@ -1,5 +1,8 @@
 import random
+import subprocess
 from collections import Counter
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +11,19 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from genovox.cohort.splits import FIXED, FoldPlan, _plan_repeat, connect_groups, plan_folds, read_folds
-from genovox.core.artifacts import hash_file, write_json, write_table
+from genovox.cohort.splits import (
+    FIXED,
+    FoldPlan,
+    _plan_repeat,
+    connect_groups,
+    plan_folds,
+    read_folds,
+    set_aside,
+    write_folds,
+)
+from genovox.core.artifacts import write_json, write_table
 from genovox.core.case import Case
-from genovox.core.errors import DataError, LeakageError, SingleClassError, TableError
+from genovox.core.errors import DataError, LeakageError, SingleClassError, StudyError, TableError
 from genovox.core.sections import SplitsTable
 
 SLOW = settings(
@@ -147,7 +159,7 @@ def test_classes_that_cannot_be_in_every_part() -> None:
     with pytest.raises(
         SingleClassError, match=r"got only 0 in the \w+ part of fold \d after 50 attempts; use fewer folds"
     ):
-        _plan_repeat(frame, frame["label"].astype(str).to_numpy(), 2, 0, 7)
+        _plan_repeat(frame, frame["label"].astype(str).to_numpy(), SplitsTable(folds=2), 0, 7)
 
 
 @pytest.fixture
@@ -164,10 +176,107 @@ def test_a_cohort_without_folds_says_why(tmp_path: Path) -> None:
 
 
 def test_folds_are_read_back(tmp_path: Path, plan_table: pd.DataFrame) -> None:
-    path = tmp_path / "cohort" / "folds.csv"
-    write_table(path, plan_table)
-    write_json(path.with_name("flow.json"), {"folds_hash": hash_file(path)})
+    checksum = write_folds(FoldPlan(plan_table), tmp_path / "cohort")
+    write_json(tmp_path / "cohort" / "flow.json", {"folds_hash": checksum})
     pd.testing.assert_frame_equal(read_folds(tmp_path).table, plan_table, check_dtype=False)
+
+
+def test_a_reader_can_recompute_the_checksum(tmp_path: Path, plan_table: pd.DataFrame) -> None:
+    write_folds(FoldPlan(plan_table), tmp_path)
+    assert (
+        subprocess.run(["sha256sum", "--check", "--quiet", "folds.sha256"], cwd=tmp_path, check=False).returncode == 0
+    )
+    (tmp_path / "folds.csv").write_text((tmp_path / "folds.csv").read_text().replace("train", "val", 1))
+    assert (
+        subprocess.run(["sha256sum", "--check", "--quiet", "folds.sha256"], cwd=tmp_path, check=False).returncode == 1
+    )
+
+
+def test_inner_folds_nest_in_what_is_not_tested(plan_table: pd.DataFrame) -> None:
+    for _, rows in plan_table.groupby(["repeat", "fold"]):
+        assert (rows.loc[rows["part"] == "test", "inner"] == "").all()
+        rest = rows[rows["part"] != "test"]
+        assert set(rest["inner"]) == {"0", "1", "2", "3", "4"}
+        assert ((rest["inner"] == "0") == (rest["part"] == "val")).all()
+        for column in ("patient_id", "family_id"):
+            assert rest.groupby(column)["inner"].nunique().max() == 1
+    shared = plan_table.copy()
+    first = shared.index[(shared["inner"] == "1")][0]
+    shared.loc[first, "inner"] = "2"
+    with pytest.raises(LeakageError, match="must stay in one inner fold"):
+        FoldPlan(shared)
+
+
+@given(st.integers(20, 90), st.integers(12, 60), st.integers(2, 4), st.integers(0, 99))
+@SLOW
+def test_single_cases_are_as_even_as_can_be(others: int, carriers: int, folds: int, seed: int) -> None:
+    """As scikit-learn's ungrouped folds: each class differs by one at most between folds."""
+    cases = _plain(others + carriers, carriers=carriers)
+    table = plan_folds(cases, SplitsTable(folds=folds), seed).table
+    labels = {case.case_id: case.label for case in cases}
+    tested = table[table["part"] == "test"]
+    counts = pd.crosstab(tested["case_id"].map(labels), tested["fold"])
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
+
+
+def _of_sites(*sites: str, each: int = 12, family: str = "") -> list[Case]:
+    cases = []
+    for at, site in enumerate(sites):
+        cases += [
+            replace(case, site=site, family_id=family if number == 0 else "")
+            for number, case in enumerate(_plain(each, carriers=each // 2, start=at * each))
+        ]
+    return cases
+
+
+def test_each_hospital_is_tested_by_the_others() -> None:
+    cases = _of_sites("north", "south", "west", family="F")
+    sites = {case.case_id: case.site for case in cases}
+    plan = plan_folds(cases, SplitsTable(scheme="site"), 1)
+    assert plan.folds == [(0, "0"), (0, "1"), (0, "2")]
+    for fold, site in (("0", "north"), ("1", "south"), ("2", "west")):
+        assert {sites[case] for case in plan.select_cases(0, fold, "test")} == {site}
+        rest = [*plan.select_cases(0, fold, "train"), *plan.select_cases(0, fold, "val")]
+        # One of each hospital is of family F: where one is tested, the others teach nothing.
+        assert len(rest) == 22
+        assert site not in {sites[case] for case in rest}
+
+
+@pytest.mark.parametrize(
+    ("cases", "words"),
+    [
+        (_of_sites("north"), "needs two hospitals and a site for each case, got 1 and 0 cases without"),
+        (_of_sites("north", ""), "got 2 and 12 cases without"),
+        ([*_of_sites("north", "south"), *_plain(3, carriers=0, site="west", start=90)], "got one class at west; give"),
+    ],
+)
+def test_a_hospital_that_cannot_be_a_test(cases: list[Case], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        plan_folds(cases, SplitsTable(scheme="site"), 1)
+
+
+def test_a_hospital_is_set_aside() -> None:
+    cases = _of_sites("north", "south", "west", family="F")
+    kept, relatives = set_aside(cases, SplitsTable(test_sites=("west",)), {})
+    assert {case.site for case in kept if case.part == "test"} == {"west"}
+    assert sorted(relatives) == ["c000", "c012"]  # of the family of one in the west
+    plan = plan_folds(kept, SplitsTable(folds=3), 1)
+    assert len(plan.fixed_test) == 12
+    with pytest.raises(StudyError, match="names 'east', no case is from there; sites: north, south, west"):
+        set_aside(cases, SplitsTable(test_sites=("east",)), {})
+
+
+def test_the_latest_exams_are_set_aside() -> None:
+    cases = [replace(case, patient_id=f"p{number // 2}") for number, case in enumerate(_plain(12, carriers=6))]
+    days: dict[str, date | None] = {case.case_id: date(2015 + number, 3, 1) for number, case in enumerate(cases)}
+    kept, relatives = set_aside(cases, SplitsTable(test_from=date(2022, 3, 1)), days)
+    assert [case.case_id for case in kept if case.part == "test"] == [f"c{number:03d}" for number in range(7, 12)]
+    assert list(relatives) == ["c006"]  # an earlier exam of a patient who is tested
+    assert set_aside(cases, SplitsTable(), {}) == (cases, {})
+    with pytest.raises(StudyError, match=r"no exam is from cohort.splits.test_from, 2040-01-01, on"):
+        set_aside(cases, SplitsTable(test_from=date(2040, 1, 1)), days)
+    with pytest.raises(DataError, match="12 cases have none, such as c000"):
+        set_aside(cases, SplitsTable(test_from=date(2040, 1, 1)), {})
 
 
 def test_folds_that_were_changed_without_a_leak_are_refused_too(tmp_path: Path, plan_table: pd.DataFrame) -> None:

@@ -12,7 +12,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from genovox.audit.checks import Check, Status
-from genovox.cohort.gates import EXCLUSION_P, compare_exclusions
+from genovox.cohort.balance import WORTH_A_GATE
+from genovox.cohort.gates import compare_exclusions
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.discrimination import roc_auc
@@ -251,18 +252,17 @@ def check_exclusions(labels_in: list[int], labels_out: list[int], accepted: str)
         accepted: The user's reason to go on all the same, or empty.
     """
     question = "Were carriers and non-carriers left out alike?"
-    threshold = f"warns at Fisher p < 0.05, fails at p < {EXCLUSION_P:g}: a one-sided loss changes who is compared"
+    threshold = (
+        f"warns where the interval excludes 0, fails beyond {100 * WORTH_A_GATE:.0f} points: a one-sided loss changes "
+        "who is compared"
+    )
     if not labels_out:
         return Check("exclusions", question, "pass", "no patient with a known label lost a case", threshold)
-    test = compare_exclusions(labels_in, labels_out)
-    out, kept = test.excluded, test.included
-    text = (
-        f"{out[0]} of {out[0] + kept[0]} carriers and {out[1]} of {out[1] + kept[1]} non-carriers lost a case "
-        f"(Fisher p = {test.p:.2g})" + (f"; accepted by the user: {accepted}" if accepted else "")
-    )
-    status = "fail" if test.p < EXCLUSION_P else "warn" if test.p < 0.05 else "pass"
+    lost = compare_exclusions(labels_in, labels_out)
+    text = lost.describe("lost a case") + (f"; accepted by the user: {accepted}" if accepted else "")
+    status: Status = "fail" if lost.closes else "warn" if lost.beyond_chance else "pass"
     advice = "" if status == "pass" else "Repair the images that exclusions.csv lists, or explain the difference."
-    return Check("exclusions", question, status, text, threshold, figure=test.p, advice=advice)  # type: ignore[arg-type]
+    return Check("exclusions", question, status, text, threshold, figure=lost.difference, advice=advice)
 
 
 def _gather(scored: pd.DataFrame, unit: str) -> pd.DataFrame:

@@ -13,6 +13,8 @@ MOST_LEVELS = 12
 _FEWEST_NUMBERS = 3
 WORTH_A_GATE = 0.10
 """Difference of shares, beyond chance, at which a study stops: ten points."""
+WORTH_A_WORD = 0.25
+"""Standardised difference beyond which groups are called unlike, doi:10.1214/09-STS313."""
 
 
 @dataclass(frozen=True)

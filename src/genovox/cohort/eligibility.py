@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from genovox.cohort.balance import WORTH_A_WORD, compare_groups, find_missing
+from genovox.cohort.flow import render_flow
 from genovox.cohort.gates import (
-    UNASKED,
+    BY_DESIGN,
+    UNMATCHED,
     Exclusion,
     compare_exclusions,
     count_rules,
@@ -22,17 +25,18 @@ from genovox.cohort.gates import (
 from genovox.cohort.inspection import UNKNOWN, Inspection, inspect_case
 from genovox.cohort.intake import Intake, LabelSource, take_in
 from genovox.cohort.manifest import describe_columns
-from genovox.cohort.splits import plan_folds
-from genovox.core.artifacts import FileHashes, Stage, hash_content, hash_file, recall, write_json, write_table
-from genovox.core.case import Case, cases_table
-from genovox.core.errors import DataError
+from genovox.cohort.matching import match_patients
+from genovox.cohort.splits import CHECKSUM, RELATIVE, plan_folds, set_aside, write_folds
+from genovox.core.artifacts import FileHashes, Stage, hash_content, recall, write_json, write_table, write_text
+from genovox.core.case import SCAN_PREFIX, Case, cases_table
+from genovox.core.errors import DataError, StudyError
 from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 from genovox.genetics.labels import LabelEvidence
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 INSPECTION_FORMAT = 2
 
 
@@ -63,7 +67,7 @@ def _digest(hashes: FileHashes, file: Path) -> str:
 
 
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
-    """Write ``cases.csv``, ``label_evidence.csv``, ``exclusions.csv``, ``folds.csv`` and ``flow.json``.
+    """Write who is in (``cases.csv``), who is not and why, the folds, the flow, and both classes side by side.
 
     Raises:
         DataError: If nobody is left, or too few for the folds.
@@ -81,29 +85,88 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     if odd:
         log.warning("%d cases left out: %s, %s", len(odd), odd[0].source, odd[0].reason)
     included, exclusions = _select(study, stage, intake, evidence, workers or available_cores())
-    kept = [case for case, _ in included]
-    guessed = [case.case_id for case, found in included if found.scan["scan_orientation"] == UNKNOWN]
+    chosen, by_design = _choose(study, stage, intake, [case for case, _ in included])
+    exclusions += by_design
+    inspections = {case.case_id: found for case, found in included}
+    guessed = [case.case_id for case in chosen if inspections[case.case_id].scan["scan_orientation"] == UNKNOWN]
     if guessed:
         log.warning("%d cases state no orientation, such as %s: left and right are a guess", len(guessed), guessed[0])
     write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
     write_table(stage.folder / "exclusions.csv", exclusions_table([*exclusions, *intake.series]))
-    flow = describe_flow(cases, kept, exclusions, labels.unit) | {
+    flow = describe_flow(cases, chosen, exclusions, labels.unit) | {
         "source": "manifest" if source.is_file() else "archive"
     }
     write_json(stage.folder / "flow.json", flow)
-    if not included:
+    write_text(stage.folder / "flow.svg", render_flow(flow))
+    if not chosen:
         raise DataError(
             f"no case is left of {len(cases)}: {count_rules(exclusions)}; see {stage.folder / 'exclusions.csv'}"
         )
     if study.cohort.unit == "breast":
-        _refuse_shared_image(included)
-    table = cases_table(kept)
-    table["fingerprint"] = [inspection.fingerprint for _, inspection in included]
-    tested = compare_exclusions(*split_labels(table, exclusions_table(exclusions)))
-    pass_gates(table, tested, read_acceptances(stage.run))
+        _refuse_shared_image([(case, inspections[case.case_id]) for case in chosen])
+    table = cases_table(chosen)
+    table["fingerprint"] = [inspections[case.case_id].fingerprint for case in chosen]
+    known = intake.describe_patients(chosen)
+    missing = find_missing(known, _carriers(chosen, known.index))
+    lost = compare_exclusions(*split_labels(table, exclusions_table(exclusions)))
+    write_table(stage.folder / "balance.csv", _compare(intake, evidence, included, chosen))
+    pass_gates(table, lost, missing, read_acceptances(stage.run))
     write_table(stage.folder / "cases.csv", table)
-    write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, kept))
+    write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, chosen))
     log.info("cohort: %s", summarise_flow(flow))
+
+
+def _choose(study: Study, stage: Stage, intake: Intake, cases: list[Case]) -> tuple[list[Case], list[Exclusion]]:
+    """Who stays of those who could be in, by the study's design: one last test apart, the rest matched."""
+    cohort = study.cohort
+    days = {case_id: facts.day for case_id, facts in intake.facts.items()}
+    cases, relatives = set_aside(cases, cohort.splits, days)
+    matching_path = stage.folder / "matching.csv"
+    matching_path.unlink(missing_ok=True)
+    unmatched: dict[str, str] = {}
+    if cohort.matching.on:
+        if intake.labels.unit != "patient":
+            raise StudyError("cohort.matching matches patients, the labels belong to cases; leave matching out")
+        to_match = [case for case in cases if case.part != "test"]
+        known = intake.describe_patients(to_match)
+        matching = match_patients(known, _carriers(to_match, known.index), cohort.matching)
+        write_table(matching_path, matching.sets)
+        gone = {case.case_id: matching.left_out.get(case.patient_id, "") for case in to_match}
+        unmatched = {case_id: reason for case_id, reason in gone.items() if reason}
+    patients = {case_id: rule for rule, found in ((RELATIVE, relatives), (UNMATCHED, unmatched)) for case_id in found}
+    reasons = relatives | unmatched
+    by_case = {case.case_id: case for case in intake.cases}
+    rows = [
+        Exclusion("case", case_id, by_case[case_id].patient_id, "cohort", rule, reasons[case_id])
+        for case_id, rule in patients.items()
+    ]
+    return [case for case in cases if case.case_id not in unmatched], rows
+
+
+def _carriers(cases: list[Case], patients: pd.Index) -> pd.Series:
+    """Whether each patient has a positive case."""
+    positive = {case.patient_id for case in cases if case.label == 1}
+    return pd.Series([patient in positive for patient in patients], patients)
+
+
+def _compare(
+    intake: Intake, evidence: list[LabelEvidence], included: list[tuple[Case, Inspection]], chosen: list[Case]
+) -> pd.DataFrame:
+    """Who was tested beside who was not, carriers beside non-carriers, before and after matching."""
+    everyone = intake.describe_patients(intake.cases)
+    tested = {proof.patient_id for proof in evidence if proof.label is not None}
+    is_tested = pd.Series(everyone.index.isin(list(tested)), everyone.index)
+    tables = [compare_groups(everyone, is_tested, ~is_tested, "tested")]
+    for comparison, cases in (("carriers", [case for case, _ in included]), ("chosen", chosen)):
+        known = intake.describe_patients(cases)
+        carrier = _carriers(cases, known.index)
+        tables.append(compare_groups(known, carrier, ~carrier, comparison))
+    table = pd.concat(tables, ignore_index=True)
+    uneven = table[(table["comparison"] == "tested") & (table["difference"].abs() > WORTH_A_WORD)]
+    if len(uneven):
+        names = ", ".join(dict.fromkeys(uneven["variable"].str.removeprefix(SCAN_PREFIX)))
+        log.warning("tested and untested patients differ (%s): what is found holds for who is tested", names)
+    return table
 
 
 def _refuse_shared_image(included: list[tuple[Case, Inspection]]) -> None:
@@ -120,15 +183,14 @@ def _refuse_shared_image(included: list[tuple[Case, Inspection]]) -> None:
 
 def _write_folds(study: Study, stage: Stage, cases: list[Case]) -> dict[str, str]:
     """Write ``folds.csv``; a cohort too small to be split can still be preprocessed and looked at."""
-    path = stage.folder / "folds.csv"
     try:
         plan = plan_folds(cases, study.cohort.splits, study.seed)
     except DataError as error:
-        path.unlink(missing_ok=True)
+        for name in ("folds.csv", CHECKSUM):
+            (stage.folder / name).unlink(missing_ok=True)
         log.warning("this cohort cannot be trained on: %s", error)
         return {"no_folds": str(error)}
-    write_table(path, plan.table)
-    return {"folds_hash": hash_file(path)}
+    return {"folds_hash": write_folds(plan, stage.folder)}
 
 
 def _select(
@@ -150,7 +212,7 @@ def _select(
             continue
         else:
             rule, reason = "image", str(found)
-        label = None if rule == UNASKED else proof.label
+        label = None if rule in BY_DESIGN else proof.label
         exclusions.append(Exclusion("case", case.case_id, case.patient_id, "cohort", rule, reason, label))
     return included, exclusions
 

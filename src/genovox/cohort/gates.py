@@ -2,14 +2,16 @@
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.stats import fisher_exact
 
+from genovox.cohort.balance import ShareDifference, compare_shares
+from genovox.cohort.rules import LATER
+from genovox.cohort.splits import RELATIVE
 from genovox.core.artifacts import read_json, write_json
 from genovox.core.case import Case
 from genovox.core.errors import GateError, UsageError
@@ -18,19 +20,27 @@ log = logging.getLogger(__name__)
 
 DUPLICATE_VOLUMES = "duplicate-volumes"
 EXCLUSIONS = "exclusions"
-GATES = (DUPLICATE_VOLUMES, EXCLUSIONS)
-EXCLUSION_P = 0.01
+MISSING_VALUES = "missing-values"
+GATES = (DUPLICATE_VOLUMES, EXCLUSIONS, MISSING_VALUES)
+UNASKED, UNMATCHED = "unasked", "unmatched"
+BY_DESIGN = (UNASKED, UNMATCHED, LATER, RELATIVE)
+"""Rules that are no loss: whom the study did not want is not compared between the classes."""
 RULES = {
+    "date": "scanned outside the dates asked for",
+    "event": "scanned after treatment or another event",
     "exam": "no usable dynamic exam",
     "image": "image missing or unusable",
     "label": "no label",
+    LATER: "later exam of a patient who is in",
     "mark": "no mark of a lesion",
+    RELATIVE: "in the family of one who is tested apart",
+    "roles": "a series that is asked for is missing",
     "series": "series that is no phase of an exam",
     "side": "side unknown",
-    "unasked": "breast not asked for",
+    "study": "study of a kind that is left out",
+    UNASKED: "breast not asked for",
+    UNMATCHED: "no match",
 }
-UNASKED = "unasked"
-"""The one rule that is no loss: whom the study did not want is not compared between the classes."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +59,6 @@ class Exclusion:
     rule: str
     reason: str
     label: int | None = None
-
-
-@dataclass(frozen=True)
-class ExclusionTest:
-    """Exclusion against the label, over the labelled cases.
-
-    Attributes:
-        excluded: Carriers and non-carriers who lost a case.
-        included: Carriers and non-carriers of whom nothing was left out.
-        p: Two-sided p of Fisher's exact test.
-    """
-
-    excluded: tuple[int, int]
-    included: tuple[int, int]
-    p: float
 
 
 def exclusions_table(exclusions: list[Exclusion]) -> pd.DataFrame:
@@ -135,16 +130,15 @@ def find_duplicate_volumes(cases: pd.DataFrame) -> pd.DataFrame:
     return cases[(patients > 1) & (cases["fingerprint"] != "")].sort_values(["fingerprint", "patient_id"])
 
 
-def compare_exclusions(labels_in: list[int], labels_out: list[int]) -> ExclusionTest:
+def compare_exclusions(labels_in: list[int], labels_out: list[int]) -> ShareDifference:
     """Whether carriers were left out more or less often than non-carriers.
 
-    References:
-        Fisher (1922), doi:10.2307/2340521.
+    Args:
+        labels_in: Labels of the patients of whom nothing was left out.
+        labels_out: Labels of the patients who lost a case.
     """
-    excluded = (labels_out.count(1), labels_out.count(0))
-    included = (labels_in.count(1), labels_in.count(0))
-    p = float(fisher_exact(np.array([excluded, included])).pvalue)
-    return ExclusionTest(excluded, included, p)
+    lost = [(labels_out.count(label), labels_out.count(label) + labels_in.count(label)) for label in (1, 0)]
+    return compare_shares(lost[0], lost[1])
 
 
 def split_labels(cases: pd.DataFrame, exclusions: pd.DataFrame) -> tuple[list[int], list[int]]:
@@ -163,8 +157,19 @@ def split_labels(cases: pd.DataFrame, exclusions: pd.DataFrame) -> tuple[list[in
     return sorted(label for _, label in kept), sorted(label for _, label in lost)
 
 
-def pass_gates(cases: pd.DataFrame, exclusions: ExclusionTest, accepted: dict[str, str]) -> None:
+def pass_gates(
+    cases: pd.DataFrame,
+    exclusions: ShareDifference,
+    missing: Mapping[str, ShareDifference],
+    accepted: dict[str, str],
+) -> None:
     """Refuse to go on where a gate is closed and nobody accepted it.
+
+    Args:
+        cases: ``cases.csv``.
+        exclusions: Of losses.
+        missing: By what the clinical table or the scans do not say.
+        accepted: Reasons by gate.
 
     Raises:
         GateError: Naming the gate, what was found and both ways on.
@@ -179,15 +184,21 @@ def pass_gates(cases: pd.DataFrame, exclusions: ExclusionTest, accepted: dict[st
             "patient_id, or remove the wrong one",
             accepted,
         )
-    if exclusions.p < EXCLUSION_P:
-        out, kept = exclusions.excluded, exclusions.included
+    if exclusions.closes:
         _close(
             EXCLUSIONS,
-            f"exclusion must not depend on the label, {out[0]} of {out[0] + kept[0]} carriers and {out[1]} of "
-            f"{out[1] + kept[1]} non-carriers lost a case (Fisher p = {exclusions.p:.2g}); "
+            f"exclusion must not depend on the label, {exclusions.describe('lost a case')}; "
             "repair what exclusions.csv lists",
             accepted,
         )
+    for name, difference in missing.items():
+        if difference.closes:
+            _close(
+                MISSING_VALUES,
+                f"what is missing must not depend on the label, {difference.describe(f'have no {name}')}; fill it in, "
+                "or take the column out of its table",
+                accepted,
+            )
 
 
 def _close(gate: str, finding: str, accepted: dict[str, str]) -> None:

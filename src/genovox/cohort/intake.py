@@ -1,10 +1,12 @@
 """What comes in: cases from a manifest or a DICOM archive, by the study's unit, with their labels' source."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
+
+import pandas as pd
 
 from genovox.cohort.archive import open_archive
 from genovox.cohort.gates import UNASKED, Exclusion
@@ -69,6 +71,22 @@ class Intake:
     inputs: dict[str, str] = field(default_factory=dict)
     facts: dict[str, ExamFacts] = field(default_factory=dict)
     clinical: dict[str, ClinicalRow] = field(default_factory=dict)
+
+    def describe_patients(self, cases: Sequence[Case]) -> pd.DataFrame:
+        """What is known of each patient, for comparing and matching: the hospital, the clinic's columns, the scan's.
+
+        Args:
+            cases: Of a patient with several the first counts.
+
+        Returns:
+            Text, index ``patient_id``; an empty cell is missing.
+        """
+        first: dict[str, Case] = {}
+        for case in cases:
+            first.setdefault(case.patient_id, case)
+        details = {patient_id: row.details for patient_id, row in self.clinical.items()}
+        rows = [{"site": case.site} | details.get(name, {}) | case.scan for name, case in first.items()]
+        return pd.DataFrame(rows, index=pd.Index(list(first), name="patient_id")).fillna("")
 
 
 def take_in(study: Study) -> Intake:

@@ -32,8 +32,8 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
 
     Args:
         path: CSV with ``case_id, patient_id, image`` and optionally ``laterality, site, family_id, part, mask, point,
-            box, phase_times_s, exam_date``; ``image`` holds one path or several joined by ``;`` in phase order, relative to the
-            study. Every other column is scan metadata and becomes ``scan_<column>``.
+            box, phase_times_s, exam_date``; ``image`` holds one path or several joined by ``;`` in phase order,
+            relative to the study. Every other column is scan metadata and becomes ``scan_<column>``.
         part_column: The column that fixes train, val and test, or empty.
 
     Returns:
@@ -230,14 +230,14 @@ class ClinicalRow:
         family_id: The study's id of the family, or empty.
         site: Hospital, or empty.
         events: Dates of the columns asked for, None where the cell is empty.
-        values: Every other cell by column, as text; what looks like a person's, and dates, are left out.
+        details: Every other cell by column, as text; what looks like a person's, and dates, are left out.
     """
 
     affected: tuple[str, ...]
     family_id: str
     site: str
     events: dict[str, date | None]
-    values: dict[str, str]
+    details: dict[str, str]
 
 
 def read_clinical(path: Path, pseudonym: Callable[[str], str], events: Sequence[str] = ()) -> dict[str, ClinicalRow]:
@@ -268,7 +268,7 @@ def read_clinical(path: Path, pseudonym: Callable[[str], str], events: Sequence[
             family_id=pseudonym(row["family_id"]) if row.get("family_id") else "",
             site=row.get("site", ""),
             events={name: read_day(row[name], f"{place}: {name}") for name in events},
-            values={name: row[name] for name in others},
+            details={name: row[name] for name in others},
         )
     return rows
 

@@ -14,7 +14,6 @@ from genovox.core.artifacts import hash_content
 from genovox.core.errors import StudyError
 from genovox.core.sections import MatchingTable
 
-UNMATCHED = "unmatched"
 # Far above any sum of distances within the caliper: as many partners as can be, then the nearest.
 _ALONE = 1e6
 _TINY = 1e-6

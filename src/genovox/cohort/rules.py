@@ -82,10 +82,14 @@ def _judge_date(
         return "date", f"the exam lies before eligibility.from_date, {rules.from_date}"
     if rules.to_date and day > rules.to_date:
         return "date", f"the exam lies after eligibility.to_date, {rules.to_date}"
-    for event in rules.before:
-        if patient_id not in events:
-            return "event", f"the clinical table has no row for the patient, so {event} is not known; add it"
-        when = events[patient_id].get(event)
+    return _judge_events(day, events.get(patient_id), rules.before)
+
+
+def _judge_events(day: date, events: Mapping[str, date | None] | None, before: Sequence[str]) -> Loss | None:
+    if before and events is None:
+        return "event", f"the clinical table has no row for the patient, so {before[0]} is not known; add it"
+    for event in before:
+        when = (events or {}).get(event)
         if when is not None and day > when:
             return "event", f"the exam lies {(day - when).days} days after {event}"
     return None

@@ -274,10 +274,10 @@ def _plan_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, r
 
 def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, seed: int) -> pd.DataFrame:
     groups, labels = frame["group"].to_numpy(), frame["label"].to_numpy()
-    plans = []
+    plans: list[pd.DataFrame] = []
     for fold, rest, test in _outer_folds(frame, strata, splits, seed):
         inner = max(2, min(splits.inner_folds, _rarest(labels[rest], groups[rest])))
-        common = np.unique(strata[rest], return_counts=True)[1].max() >= inner
+        common = pd.Series(groups[rest]).groupby(strata[rest]).nunique().max() >= inner
         by = strata[rest] if common else labels[rest]
         part = np.full(len(frame), "", dtype=object)
         number = np.full(len(frame), "", dtype=object)
@@ -331,8 +331,8 @@ def _check_sites(frame: pd.DataFrame) -> None:
     if frame["site"].nunique() < 2 or (frame["site"] == "").any():
         nameless = int((frame["site"] == "").sum())
         raise DataError(
-            f'cohort.splits.scheme = "site" needs two hospitals and a site for each case, got {frame["site"].nunique()} '
-            f'and {nameless} cases without; fill in site, or use "stratified"'
+            f'cohort.splits.scheme = "site" needs two hospitals and a site for each case, got '
+            f'{frame["site"].nunique()} and {nameless} cases without; fill in site, or use "stratified"'
         )
     lone = frame.groupby("site")["label"].nunique() < 2
     if lone.any():

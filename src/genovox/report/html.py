@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from genovox import __version__
 from genovox.report import figures, tables
-from genovox.report.flow import draw_flow
+from genovox.report.flow import draw_inclusions
 from genovox.report.pictures import show_maps, show_quality
 from genovox.report.results import BLOCKS, Results
 from genovox.report.wording import write_count, write_number
@@ -38,7 +38,7 @@ def render_page(results: Results) -> str:
         headline=_describe_headline(results),
         words={"confounding": CONFOUNDING, "beyond_clinical": BEYOND_CLINICAL},
         symbols=STATUS,
-        flow_svg=draw_flow(results),
+        flow_svg=draw_inclusions(results),
         cohort=tables.describe_cohort(results),
         folds_sentence=tables.describe_folds(results),
         folds=tables.list_folds(results),
