@@ -7,7 +7,7 @@ import pytest
 from genovox.cohort import eligibility
 from genovox.cohort.eligibility import build_stage, open_stage
 from genovox.core.artifacts import Stage, read_json, read_table
-from genovox.core.errors import DataError, StudyError
+from genovox.core.errors import DataError, GateError, StudyError
 from genovox.core.study import Study
 
 MakeStudy = Callable[..., Path]
@@ -112,3 +112,80 @@ def test_a_file_that_opens_but_cannot_be_read_costs_its_own_case_only(shapes_stu
     assert excluded["case_id"].tolist() == ["C001"]
     assert "cannot be read" in excluded["reason"][0]
     assert len(cases) == 11
+
+
+def _give_clinic(root: Path, patients: int) -> None:
+    rows = [f"P{number:03d},{40 + number // 2},{'high' if number % 3 else 'low'}" for number in range(1, patients + 1)]
+    (root / "clinical.csv").write_text("\n".join(["patient_id,age,density", *rows]) + "\n")
+
+
+def test_a_matched_cohort(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=24)
+    _give_clinic(path.parent, 24)
+    wanted = ("cohort.clinical=clinical.csv", 'cohort.matching.on=["age", "density"]', "cohort.matching.caliper=0.1")
+    study = Study.load(path, wanted)
+    stage = open_stage(study, path.parent / "run", "cpu")
+    stage.bring_up_to_date(lambda: build_stage(study, stage, 1))
+    cases, excluded = read_table(stage.folder / "cases.csv"), read_table(stage.folder / "exclusions.csv")
+    sets = read_table(stage.folder / "matching.csv")
+    assert set(sets["patient_id"]) == set(cases["patient_id"])
+    assert (cases["label"] == "1").sum() == (cases["label"] == "0").sum() > 2
+    assert set(excluded["rule"]) == {"unmatched"}
+    assert set(excluded["label"]) == {""}  # by design, so it is no loss to compare
+    assert len(cases) + len(excluded) == 24
+    balance = read_table(stage.folder / "balance.csv")
+    assert set(balance["comparison"]) == {"carriers", "chosen"}
+    unmatched = Study.load(path, wanted[:1])
+    again = open_stage(unmatched, path.parent / "run", "cpu")
+    again.bring_up_to_date(lambda: build_stage(unmatched, again, 1))
+    assert not (again.folder / "matching.csv").exists()
+
+
+def test_labels_of_cases_cannot_be_matched(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=8)
+    labels = path.parent / "labels.csv"
+    labels.write_text(labels.read_text().replace("patient_id", "case_id").replace("P0", "C0"))
+    study = Study.load(path, ('cohort.matching.on=["site"]',))
+    stage = open_stage(study, path.parent / "run", "cpu")
+    with pytest.raises(StudyError, match="matching matches patients, the labels belong to cases"):
+        build_stage(study, stage, 1)
+
+
+def test_a_hospital_is_kept_for_one_last_test(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=24)
+    study = Study.load(path, ('cohort.splits.test_sites=["south"]',))
+    stage = open_stage(study, path.parent / "run", "cpu")
+    stage.bring_up_to_date(lambda: build_stage(study, stage, 1))
+    cases, folds = read_table(stage.folder / "cases.csv"), read_table(stage.folder / "folds.csv")
+    south = set(cases.loc[cases["site"] == "south", "case_id"])
+    assert set(folds.loc[folds["fold"] == "fixed", "case_id"]) == south
+    assert not south & set(folds.loc[folds["fold"] != "fixed", "case_id"])
+    assert read_json(stage.folder / "flow.json")["included"]["fixed_test"] == len(south)
+
+
+def test_what_one_class_lacks_closes_a_gate(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
+    path = shapes_study(patients=24)
+    labels = read_table(path.parent / "labels.csv").set_index("patient_id")["label"]
+    rows = [f"{patient},{'' if label == '1' else 50}" for patient, label in labels.items()]
+    (path.parent / "clinical.csv").write_text("\n".join(["patient_id,age", *rows]) + "\n")
+    study = Study.load(path, ("cohort.clinical=clinical.csv",))
+    stage = open_stage(study, path.parent / "run", "cpu")
+    with pytest.raises(GateError, match="carriers and 0 of 12 non-carriers have no age") as caught:
+        build_stage(study, stage, 1)
+    assert caught.value.check == "missing-values"
+
+
+def test_who_was_not_tested_is_compared(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
+    path = shapes_study(patients=16)
+    _give_clinic(path.parent, 16)
+    labels = path.parent / "labels.csv"
+    kept = [line for line in labels.read_text().splitlines() if line[:4] not in ("P001", "P002", "P003", "P004")]
+    labels.write_text("\n".join(kept) + "\n")
+    study = Study.load(path, ("cohort.clinical=clinical.csv",))
+    stage = open_stage(study, path.parent / "run", "cpu")
+    build_stage(study, stage, 1)
+    balance = read_table(stage.folder / "balance.csv").astype({"difference": float})
+    age = balance[(balance["comparison"] == "tested") & (balance["variable"] == "age")]["difference"].iloc[0]
+    assert age > 1  # those without a test are the youngest
+    assert "tested and untested patients differ" in caplog.text
+    assert "age" in caplog.text

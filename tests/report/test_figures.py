@@ -51,3 +51,29 @@ def test_histories_are_one_panel_a_network() -> None:
     )
     svg = figures.draw_histories({(0, str(fold)): history for fold in range(6)}, "x")
     assert all(f"repeat 0, fold {fold}" in svg for fold in range(6))
+
+
+def _balance(*comparisons: str) -> pd.DataFrame:
+    rows = [
+        (comparison, variable, level, difference * (0.2 if comparison == "chosen" else 1))
+        for comparison in comparisons
+        for variable, level, difference in (
+            ("age", "", -1.1),
+            ("scan_vendor", "ge", 0.3),
+            ("scan_vendor", "siemens", -0.4),
+            ("site", "north", float("inf")),
+            ("grade", "", float("nan")),
+        )
+    ]
+    return pd.DataFrame(rows, columns=["comparison", "variable", "level", "difference"])
+
+
+def test_balance_shows_each_variable_at_its_worst() -> None:
+    svg = figures.draw_balance(_balance("tested", "carriers", "chosen"), "balance")
+    root = ET.fromstring(svg)
+    assert root.attrib["aria-label"] == "Standardised differences between the classes; the largest: site 2.00"
+    texts = [text.text for text in root.iter() if text.tag.endswith("text")]
+    assert texts.index("site") < texts.index("age") < texts.index("vendor")
+    assert {"before", "after"} <= set(texts)
+    assert "grade" not in texts
+    assert "after" not in figures.draw_balance(_balance("carriers"), "balance")

@@ -156,8 +156,9 @@ def _compare(
     everyone = intake.describe_patients(intake.cases)
     tested = {proof.patient_id for proof in evidence if proof.label is not None}
     is_tested = pd.Series(everyone.index.isin(list(tested)), everyone.index)
-    tables = [compare_groups(everyone, is_tested, ~is_tested, "tested")]
-    for comparison, cases in (("carriers", [case for case, _ in included]), ("chosen", chosen)):
+    tables = [] if is_tested.all() else [compare_groups(everyone, is_tested, ~is_tested, "tested")]
+    by_design = [("chosen", chosen)] if len(chosen) < len(included) else []
+    for comparison, cases in (("carriers", [case for case, _ in included]), *by_design):
         known = intake.describe_patients(cases)
         carrier = _carriers(cases, known.index)
         tables.append(compare_groups(known, carrier, ~carrier, comparison))

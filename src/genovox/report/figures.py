@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.schema import Block
 from genovox.report.axes import (
     ACCENT,
@@ -27,6 +28,8 @@ from genovox.report.wording import write_interval, write_number
 BAND = 0.16
 _ROW_PX = 34
 _HISTORY_COLUMNS = 6
+_MOST_ROWS = 15
+_MOST_APART = 2.0
 
 
 def draw_fold_scores(blocks: Mapping[str, Block], name: str) -> Markup:
@@ -62,6 +65,35 @@ def draw_forest(blocks: Mapping[str, Block], name: str) -> Markup:
             shown += [auc.low, auc.estimate, auc.high]
         _finish_rows(axes, shown, "AUC with 95% interval")
         return render_svg(figure, name, "AUC with 95% interval by model: " + ", ".join(words))
+
+
+def draw_balance(balance: pd.DataFrame, name: str) -> Markup:
+    """Standardised differences between the classes, a row a variable, before and after the study's design (Love plot).
+
+    Args:
+        balance: ``balance.csv``; of a variable with levels the level that differs most is shown.
+        name: Unique on the page.
+    """
+    sizes = balance.assign(size=balance["difference"].abs().clip(upper=_MOST_APART)).dropna(subset="size")
+    table = sizes.pivot_table(index="variable", columns="comparison", values="size", aggfunc="max")
+    table = table.reindex(columns=["carriers", "chosen"]).dropna(subset="carriers")
+    table = table.sort_values("carriers", ascending=False).head(_MOST_ROWS)
+    with page_style():
+        labels = [str(variable).removeprefix(SCAN_PREFIX).replace("_", " ") for variable in table.index]
+        figure, axes = _start_rows(labels, 430)
+        rows = np.arange(len(table))
+        matched = bool(table["chosen"].notna().any())
+        axes.scatter(
+            table["carriers"], rows, s=40, facecolors="none" if matched else ACCENT, edgecolors=ACCENT, label="before"
+        )
+        if matched:
+            axes.scatter(table["chosen"], rows, s=40, color=ACCENT, label="after")
+            axes.legend(loc="lower right")
+        axes.axvline(0.1, color=MUTED, linewidth=1, dashes=(3, 3), zorder=0)
+        axes.set_xlim(-0.02, max(0.3, float(np.nanmax(table.to_numpy())) * 1.06))
+        axes.set_xlabel("standardised difference, carriers and non-carriers")
+        most = f"{labels[0]} {table['carriers'].iloc[0]:.2f}"
+        return render_svg(figure, name, f"Standardised differences between the classes; the largest: {most}")
 
 
 def draw_roc(curve: pd.DataFrame, block: Block, name: str) -> Markup:
@@ -200,8 +232,8 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, x: str, y: str) -> None:
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "0.25", "0.5", "0.75", "1"])
 
 
-def _start_rows(models: list[str]) -> tuple[Figure, Axes]:
-    figure, axes = start_axes(330, 58 + _ROW_PX * max(len(models), 1))
+def _start_rows(models: list[str], width_px: float = 330) -> tuple[Figure, Axes]:
+    figure, axes = start_axes(width_px, 58 + _ROW_PX * max(len(models), 1))
     axes.set_yticks(range(len(models)), labels=models)
     axes.set_ylim(len(models) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelcolor=INK)

@@ -40,6 +40,7 @@ def render_page(results: Results) -> str:
         symbols=STATUS,
         flow_svg=draw_inclusions(results),
         cohort=tables.describe_cohort(results),
+        balance_svg=figures.draw_balance(results.balance, "balance") if _is_compared(results) else "",
         folds_sentence=tables.describe_folds(results),
         folds=tables.list_folds(results),
         blocks={name: _describe_block(results, name) for name in BLOCKS if results.blocks(name)},
@@ -59,6 +60,10 @@ def render_page(results: Results) -> str:
         versions=results.stages["train"]["versions"],
     )
     return text
+
+
+def _is_compared(results: Results) -> bool:
+    return bool((results.balance["comparison"] == "carriers").any())
 
 
 def load_template(name: str) -> Any:

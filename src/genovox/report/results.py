@@ -28,6 +28,7 @@ class Results:
         prepared: ``preprocess/cases.csv``.
         exclusions: Cases left out, rows of both ``exclusions.csv``, cohort first.
         unused_series: Series of a DICOM archive that are no phase of an exam.
+        balance: ``cohort/balance.csv``: two groups of patients side by side.
         folds: ``cohort/folds.csv`` of the cases that were preprocessed.
         units: The scored test rows (patients or cases) of every model.
         metrics: ``evaluate/metrics.json``.
@@ -46,6 +47,7 @@ class Results:
     prepared: pd.DataFrame
     exclusions: pd.DataFrame
     unused_series: pd.DataFrame
+    balance: pd.DataFrame
     folds: pd.DataFrame
     units: pd.DataFrame
     metrics: Metrics
@@ -129,6 +131,7 @@ def read_results(study: Study, run: Path) -> Results:
         prepared=prepared,
         exclusions=exclusions[of_case].reset_index(drop=True),
         unused_series=exclusions[~of_case].reset_index(drop=True),
+        balance=read_table(run / "cohort" / "balance.csv").astype({"difference": float}),
         folds=folds[folds["case_id"].isin(made)].reset_index(drop=True),
         units=gather_units(tested, label_unit=metrics.label_unit),
         metrics=metrics,
