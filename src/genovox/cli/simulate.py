@@ -53,6 +53,8 @@ def simulate(
         matrix=matrix,
     )
     drawn = simulate_cohort(out, plan, preview=preview, workers=workers or available_cores())
+    if quiet:
+        return
     carriers = sum(patient.gene != "" for patient in drawn)
     typer.echo(f"{len(drawn)} patients of {plan.sites} hospitals, {carriers} carriers -> {out}")
     typer.echo(f"best possible AUC at effect {plan.effect}: {oracle_auc(plan.effect, seed=plan.seed):.3f} (the oracle)")
