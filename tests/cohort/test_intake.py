@@ -203,10 +203,19 @@ def test_breasts_of_an_archive(tree: Tree) -> None:
 def test_the_clinic_knows_family_and_hospital(tree: Tree) -> None:
     tree.add(NORTH, PRE, POST1)
     tree.add(SOUTH, PRE, POST1)
-    _write(tree, "clinical.csv", "patient_id,family_id,site", f"{NORTH},F1,Seaside", f"{SOUTH},,")
+    _write(tree, "clinical.csv", "patient_id,family_id,site", f"{NORTH},F1,Seaside", f"{SOUTH},,Hill")
     north, south = _open(tree, 'unit = "exam"', 'clinical = "clinical.csv"').cases
     assert (north.family_id, north.site) == ("F1", "Seaside")
-    assert (south.family_id, south.site) == ("", "site-2")  # what the headers say stays
+    assert (south.family_id, south.site) == ("", "Hill")
+
+
+def test_one_hospital_never_has_two_names(tree: Tree, caplog: pytest.LogCaptureFixture) -> None:
+    tree.add(NORTH, PRE, POST1)
+    tree.add(SOUTH, PRE, POST1)
+    _write(tree, "clinical.csv", "patient_id,family_id,site", f"{NORTH},F1,Seaside", f"{SOUTH},,")
+    north, south = _open(tree, 'unit = "exam"', 'clinical = "clinical.csv"').cases
+    assert (north.family_id, north.site, south.site) == ("F1", "site-1", "site-2")
+    assert "names the hospital of 1 of 2 patients: the headers' hospitals are used for all" in caplog.text
 
 
 def test_tables_with_the_ids_of_named_files_still_match(tree: Tree) -> None:

@@ -140,6 +140,7 @@ def _take_archive(study: Study, folder: Path) -> Intake:
     archive = open_archive(folder, study.root)
     clinical = _read_clinic(study, archive.pseudonym)
     _warn_of_strangers("the clinical table", clinical, archive.cases)
+    clinical = _name_all_or_none(clinical, {case.patient_id for case in archive.cases})
     exams = [_add_clinic(case, clinical.get(case.patient_id)) for case in archive.cases]
     cases, lost, facts = exams, _judge_exams(exams, cohort, clinical, archive.facts), dict(archive.facts)
     if cohort.unit == "lesion":
@@ -235,6 +236,19 @@ def _add_clinic(case: Case, row: ClinicalRow | None, *, site: str = "") -> Case:
     if row is None:
         return case
     return replace(case, family_id=case.family_id or row.family_id, site=site or row.site or case.site)
+
+
+def _name_all_or_none(clinical: dict[str, ClinicalRow], patients: set[str]) -> dict[str, ClinicalRow]:
+    """The clinic's names of hospitals, unless some are missing: a hospital must not have the headers' name as well."""
+    named = sum(bool(row.site) for patient_id, row in clinical.items() if patient_id in patients)
+    if named in (0, len(patients)):
+        return clinical
+    log.warning(
+        "the clinical table names the hospital of %d of %d patients: the headers' hospitals are used for all",
+        named,
+        len(patients),
+    )
+    return {patient_id: replace(row, site="") for patient_id, row in clinical.items()}
 
 
 def _choose_sides(cases: list[Case], cohort: CohortTable, clinical: dict[str, ClinicalRow]) -> dict[str, Loss]:
