@@ -185,7 +185,11 @@ def test_paths_of_the_cohort_become_relative(tmp_path: Path) -> None:
 def test_the_oracle_is_never_the_primary_model(tmp_path: Path, models: str) -> None:
     message = _refusal(tmp_path, _with("train", f"models = {models}"))
     assert message.startswith("study.toml: the first of train.models is the study's primary model, the oracle knows")
-    study = Study.load(_write(tmp_path, _with("train", 'models = ["light", "oracle"]')))
+    path = _write(tmp_path, _with("train", 'models = ["light", "oracle"]'))
+    with pytest.raises(StudyError, match=r"the oracle reads truth.csv beside the study, which only a simulated coh"):
+        Study.load(path)
+    (tmp_path / "truth.csv").write_text("patient_id,oracle\n")
+    study = Study.load(path)
     assert study.train.networks == ("light",)
 
 

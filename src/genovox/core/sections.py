@@ -9,7 +9,8 @@ from genovox.core.errors import StudyError
 
 SCHEMA = 1
 ORACLE = "oracle"
-"""The model of simulated cohorts that scores by what was drawn; it reads ``truth.csv`` beside the study."""
+TRUTH = "truth.csv"
+"""The model of simulated cohorts that scores by what was drawn, and what it reads beside the study."""
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(ge=1)]

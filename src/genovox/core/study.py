@@ -14,7 +14,9 @@ from genovox.core.artifacts import read_json, write_json
 from genovox.core.errors import StudyError
 from genovox.core.planned import MINIMUM_SIDE, refuse_planned
 from genovox.core.sections import (
+    ORACLE,
     SCHEMA,
+    TRUTH,
     AuditTable,
     AugmentTable,
     CohortTable,
@@ -75,7 +77,13 @@ class Study(Table):
             raise StudyError(f"{path} is not valid TOML: {error}") from None
         for assignment in assignments:
             _assign(content, assignment)
-        return cls._build(content, path.name, path.parent)
+        study = cls._build(content, path.name, path.parent)
+        if ORACLE in study.train.models and not (path.parent / TRUTH).exists():
+            raise StudyError(
+                f"{path.name}: the oracle reads {TRUTH} beside the study, which only a simulated cohort has; leave "
+                f'"{ORACLE}" out of train.models'
+            )
+        return study
 
     @classmethod
     def load_snapshot(cls, run: Path, assignments: tuple[str, ...] = ()) -> Self:

@@ -4,10 +4,9 @@ import pandas as pd
 
 from genovox.core.artifacts import read_table
 from genovox.core.errors import TableError
-from genovox.core.sections import ORACLE
+from genovox.core.sections import ORACLE, TRUTH
 from genovox.core.study import Study
 
-TRUTH = "truth.csv"
 """Beside the study; ``genovox simulate`` writes it."""
 
 

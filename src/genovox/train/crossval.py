@@ -21,7 +21,7 @@ from genovox.core.artifacts import (
     write_table,
 )
 from genovox.core.errors import DataError, SingleClassError
-from genovox.core.sections import ORACLE, TrainTable
+from genovox.core.sections import ORACLE, TRUTH, TrainTable
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.core.tasks import run_many, show_progress
@@ -29,7 +29,7 @@ from genovox.dataset.cases import PreparedCase, read_prepared_cases
 from genovox.dataset.loader import FORMAT as LOADER_FORMAT
 from genovox.models.build import FORMAT as NETWORK_FORMAT
 from genovox.models.build import parameter_count
-from genovox.train.baselines import TRUTH, score_oracle
+from genovox.train.baselines import score_oracle
 from genovox.train.checkpoint import save_network
 from genovox.train.loop import history_rows, score_cases, train_network
 from genovox.train.resolution import Resolution, resolve
