@@ -94,6 +94,28 @@ class Family:
         return [phase.member.number for phase in self.phases]
 
 
+def join_families(members: Sequence[Member]) -> list[list[Member]]:
+    """Series by their name's stem, side and date; a family without a pre-contrast one borrows one of its images.
+
+    Args:
+        members: Of one study, by series number, without those that are set aside.
+    """
+    families: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
+    for member in members:
+        families[member.name.stem, member.name.side, member.facts.series_date].append(member)
+    joined = []
+    for family in families.values():
+        first = family[0]
+        told = all(member.name.claim == "post" or _is_numbered_phase(member) for member in family)
+        before = [
+            one
+            for one in members
+            if told and one.name.claim == "pre" and one.number < first.number and _same_images(one, first)
+        ]
+        joined.append([*before[-1:], *family])
+    return joined
+
+
 def explain_family(members: Sequence[Member], subtractions: Sequence[Member]) -> Family | None:
     """Explain series of one name and side as a dynamic examination.
 
@@ -111,7 +133,8 @@ def explain_family(members: Sequence[Member], subtractions: Sequence[Member]) ->
 
 def _explain_whole(member: Member, members: Sequence[Member], subtractions: Sequence[Member]) -> Family | None:
     """One series that holds the pre-contrast phase and those after it."""
-    if member.name.claim or _is_numbered_phase(member):
+    alone = len(members) == 1 and bool(MANY_PHASES.search(member.name.text))
+    if (member.name.claim and not alone) or member.name.claim == "pre" or _is_numbered_phase(member):
         return None
     number, why, rank = _count_phases(member, subtractions)
     # A series of a name that others of its size share is one phase of several.
@@ -119,7 +142,7 @@ def _explain_whole(member: Member, members: Sequence[Member], subtractions: Sequ
         return None
     if rank == 0:
         return None
-    sure = {4: "high", 3: "high", 1: "medium" if MANY_PHASES.search(member.name.text) else "low"}[rank]
+    sure = {4: "high", 3: "high", 1: "medium" if alone and not member.name.claim else "low"}[rank]
     phase = FoundPhase(member, "dynamic", None, member.name.side, why)
     return Family(member.name.stem, member.name.side, (phase,), tuple(members), number, rank, sure)
 
@@ -145,7 +168,12 @@ def _count_phases(member: Member, subtractions: Sequence[Member]) -> tuple[float
     for one in subtractions:  # all subtractions in one series: one phase less than the series itself
         missing = member.images - one.images
         beside = 0 < one.number - member.number < _NEXT_NUMBER and one.name.minute is None
-        if beside and missing > 0 and member.images % missing == 0 and _MIN_PHASES < member.images // missing <= _MAX_PHASES:
+        if (
+            beside
+            and missing > 0
+            and member.images % missing == 0
+            and _MIN_PHASES < member.images // missing <= _MAX_PHASES
+        ):
             count = member.images // missing
             return count, f"phases 0 to {count - 1} in one series: its subtractions have one phase less", 3
     if MANY_PHASES.search(member.name.text) or member.images >= 2 * _GUESSED_PHASES * _MIN_SLICES * 2:
@@ -163,8 +191,9 @@ def _explain_apart(members: Sequence[Member], subtractions: Sequence[Member]) ->
         return None
     phases = tuple(phase for lane, _, _ in known for phase in lane)
     rank = min(rank for _, _, rank in known)
-    sure = {4: "high", 3: "high", 2: "high", 1: "medium"}[rank]
-    first = members[0].name
+    whole = all(phase.member.images % phases[0].member.images == 0 for phase in phases if phase.role == "dynamic-post")
+    sure = {4: "high", 3: "high", 2: "high", 1: "medium"}[rank] if whole else "low"
+    first = members[-1].name  # the first may be borrowed
     return Family(first.stem, first.side, phases, tuple(members), max(count for _, count, _ in known), rank, sure)
 
 
@@ -200,16 +229,14 @@ def _split_lanes(members: Sequence[Member], cited: set[int]) -> list[tuple[list[
     return [(list(members), first)]
 
 
-def _explain_lane(
-    lane: Sequence[Member], side: str, cited: set[int]
-) -> tuple[tuple[FoundPhase, ...], int, int] | None:
+def _explain_lane(lane: Sequence[Member], side: str, cited: set[int]) -> tuple[tuple[FoundPhase, ...], int, int] | None:
     """Phases of one breast or both, their number, and how they are known."""
     pre, why, rank = _find_pre(lane, cited)
     if pre is None:
         return None
     position = lane.index(pre)
     before = [one for one in lane[:position] if one.name.claim == "pre" and _same_images(one, pre)]
-    after = [one for one in lane[position + 1 :] if one.name.claim != "pre" and _fits(one, pre)]
+    after = [one for one in lane[position + 1 :] if _fits(one, pre)]
     order = "series numbers"
     for kind in ("ordinal", "minute"):
         told = [getattr(one.name, kind) for one in after]
@@ -220,14 +247,16 @@ def _explain_lane(
         return None
     phases = [FoundPhase(pre, "pre", 0, side, why)]
     phases += [
-        FoundPhase(one, "pre", None, side, f"before contrast by its name; series {pre.number} is used") for one in before
+        FoundPhase(one, "pre", None, side, f"before contrast by its name; series {pre.number} is used")
+        for one in before
     ]
     number = 0
     for one in after:
-        several = one.images // pre.images
-        if several > 1:
+        several, rest = divmod(one.images, pre.images)
+        if several > 1 or rest:
             which = f"phases {number + 1} to {number + several}"
             evidence = f"{which} in one series: {several} times the {pre.images} images of series {pre.number}"
+            evidence += f", and {rest} of a phase that is incomplete" if rest else ""
             phases.append(FoundPhase(one, "dynamic-post", None, side, evidence))
         else:
             evidence = f"phase {number + 1} of {sum(other.images // pre.images for other in after)} by {order}"
@@ -245,14 +274,18 @@ def _find_pre(lane: Sequence[Member], cited: set[int]) -> tuple[Member | None, s
     if bound := [one for one in lane if one.name.bound]:
         last = bound[-1].name.bound
         earlier = [one for one in bound if last and one.name.bound and one.name.bound[0] < last[0]]
-        return (earlier[-1], f"pre-contrast: bound from the series before series {last[0]}", 3) if earlier and last else (None, "", 0)
+        return (
+            (earlier[-1], f"pre-contrast: bound from the series before series {last[0]}", 3)
+            if earlier and last
+            else (None, "", 0)
+        )
     claims = [one.name.claim for one in lane]
     numbered = [_is_numbered_phase(one) for one in lane]
     if "pre" in claims:
         followed = [
             one
             for at, one in enumerate(lane)
-            if one.name.claim == "pre" and any(_fits(later, one) for later in lane[at + 1 :] if later.name.claim != "pre")
+            if one.name.claim == "pre" and any(_fits(later, one) for later in lane[at + 1 :])
         ]
         rank = 2 if "post" in claims or any(numbered) else 1
         return (followed[-1], "pre-contrast by its name", rank) if followed else (None, "", 0)
@@ -271,8 +304,10 @@ def _is_numbered_phase(member: Member) -> bool:
 
 
 def _fits(member: Member, pre: Member) -> bool:
-    """Whether a series has the pre-contrast one's images, once or several times."""
-    return member.images % pre.images == 0 and _same_size(member, pre)
+    """Whether a series has the pre-contrast one's images, once or several times; the last of several may lack some."""
+    whole = member.images % pre.images == 0
+    started = member.name.claim == "post" and member.images >= _MIN_PHASES * pre.images
+    return member.name.claim != "pre" and (whole or started) and _same_size(member, pre)
 
 
 def _same_images(one: Member, other: Member) -> bool:

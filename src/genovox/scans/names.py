@@ -45,15 +45,24 @@ RULES = (
     NameRule("other", "biopsy", r"biops|\bbx\b|\bneedle\b|\bwire\b"),
     NameRule("other", "calibration", r"\bcal\b|calib|\bb1 ?map\b|\bshim\b|field ?map"),
     NameRule("other", "a page of text or a photograph of the screen", r"screen ?save|\bscreen\b|\breport\b"),
-    NameRule("projection", "projection", r"\bt?mips?\b|\bprojection\b|\bradials?\b|\bpjn\b", "MIP|PROJECTION|PROJECTION IMAGE"),
+    NameRule(
+        "projection",
+        "projection",
+        r"\bt?mips?\b|\bprojection\b|\bradials?\b|\bpjn\b",
+        "MIP|PROJECTION|PROJECTION IMAGE",
+    ),
     NameRule(
         "reformat",
         "vendor CAD's reformat",
         r"\bcad\b.*(\bsag|\bcor|\bax|\btra|ref)",
     ),
     NameRule("subtraction", "vendor CAD's subtraction", r"\bcad\b.*\bsub"),
-    NameRule("other", "parameter map or marking", r"\bcad\b|colou?r|angiomap|wash ?(in|out)|\bkinetic|\bttp\b|\bpei\b|\bpe\d\b|: ?ser\b|\btram\b"),
-    NameRule("other", "computed from other series", r"\bregistered\b|\bmoco\b|\bderived\b|volser|\befiltering\b"),
+    NameRule(
+        "other",
+        "parameter map or marking",
+        r"\bcad\b|colou?r|angiomap|wash ?(in|out)|\bkinetic|\bttp\b|\bpei\b|\bpe\d\b|: ?ser\b|\btram\b",
+    ),
+    NameRule("other", "computed from other series", r"\bregistered\b|\bderived\b|volser|\befiltering\b"),
     NameRule(
         "subtraction",
         "subtraction",
@@ -70,7 +79,9 @@ RULES = (
     ),
     NameRule("t2", "T2-weighted", r"\bs?t2|stir\b|\btirm\b|\bir[ -]fse\b|\bfse ir\b|\bhaste\b|\bssfse\b|\bvista\b"),
     NameRule("other", "not T1-weighted", r"\bpdw?\b"),
-    NameRule("other", "fat or opposed", r"^(fat|in ?phase|out ?phase|ip|op) ?:", "FAT|IN_PHASE|OUT_PHASE|OPP_PHASE|F|IP|OP"),
+    NameRule(
+        "other", "fat or opposed", r"^(fat|in ?phase|out ?phase|ip|op) ?:", "FAT|IN_PHASE|OUT_PHASE|OPP_PHASE|F|IP|OP"
+    ),
     NameRule("other", "phase map", r"\bphase map\b", "P|PHASE MAP"),
 )
 _BIOPSY_STUDY = re.compile(r"biops|\bbx\b|\bneedle\b|\bwire\b|\blocali[sz]ation\b")
@@ -90,7 +101,11 @@ _ORDINAL = re.compile(
 )
 _SUBTRACTION_ORDINAL = re.compile(r"\bs{0,2}sub\w*[- ]?(?:phase )?(\d{1,2})\b(?! ?min)")
 SIDES = {"left": re.compile(r"\b(?:lt\b|left|links\b)"), "right": re.compile(r"\b(?:rt\b|right|rechts\b)")}
-_PLANES = {"axial": re.compile(r"\b(?:ax|axial|axl|tra)\b"), "sagittal": re.compile(r"\bsag"), "coronal": re.compile(r"\bcor")}
+_PLANES = {
+    "axial": re.compile(r"\b(?:ax|axial|axl|tra)\b"),
+    "sagittal": re.compile(r"\bsag"),
+    "coronal": re.compile(r"\bcor"),
+}
 # GE: (exam/series/image)-(exam/series/image). Siemens: SUB_S14-S13_1.
 _CITED = re.compile(r"\(\d+/(\d+)/(\d+)\)-\(\d+/(\d+)/(\d+)\)")
 _CITED_SERIES = re.compile(r"\bs(\d+)-s(\d+)\b")

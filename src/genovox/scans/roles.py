@@ -9,11 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from genovox.scans.families import Family, Member, SeriesFacts, explain_family
-from genovox.scans.names import names_biopsy, read_name
+from genovox.scans.families import Family, Member, SeriesFacts, explain_family, join_families
+from genovox.scans.names import DYNAMIC, names_biopsy, read_name
 
 _FEW_IMAGES = 2
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_MR = "1.2.840.10008.5.1.4.1.1.4"
+_ENHANCED = (f"{_MR}.1", f"{_MR}.3", f"{_MR}.4")  # one file holds many images
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,9 @@ def _set_aside(study: _Study) -> None:
     names = {member.name.text for member in study.members}
     for member in study.members:
         rule, text = member.name.aside, member.name.text
-        if names_biopsy(member.facts.study_description):
-            role = rule.role if rule and rule.role in ("localizer", "subtraction", "projection") else "other"
-            study.verdicts[member] = _Verdict(role, "biopsy by the study's name, no diagnostic exam")
-        elif member.images <= _FEW_IMAGES and not (rule and rule.role == "localizer"):
+        if names_biopsy(member.facts.study_description) and not rule:
+            study.verdicts[member] = _Verdict("other", "biopsy by the study's name")
+        elif member.images <= _FEW_IMAGES and member.facts.sop_class not in _ENHANCED and not (rule and rule.role == "localizer"):
             role = "projection" if rule is None or rule.role in ("subtraction", "projection") else rule.role
             sure = "high" if rule else "medium"
             study.verdicts[member] = _Verdict(role, f"{member.images} image: no volume", sure)
@@ -127,12 +128,9 @@ def _set_aside(study: _Study) -> None:
 
 def _find_dynamic(study: _Study) -> None:
     """Choose the family that explains most phases, one for each side, and give its series their phases."""
-    families: dict[tuple[str, ...], list[Member]] = defaultdict(list)
-    for member in study.members:
-        if member not in study.verdicts:
-            families[member.name.stem, member.name.side, member.facts.series_date].append(member)
+    families = join_families([member for member in study.members if member not in study.verdicts])
     subtractions = [member for member, verdict in study.verdicts.items() if verdict.role == "subtraction"]
-    found = [family for members in families.values() if (family := explain_family(members, subtractions))]
+    found = [family for members in families if (family := explain_family(members, subtractions))]
     chosen = _choose(found)
     for family in chosen:
         for phase in family.phases:
@@ -142,7 +140,7 @@ def _find_dynamic(study: _Study) -> None:
     leader = max(chosen, key=lambda family: family.count, default=None)
     for member in study.members:
         if member not in study.verdicts:
-            study.verdicts[member] = _leave_out(member, leader, found)
+            study.verdicts[member] = _leave_out(member, leader)
 
 
 def _choose(found: list[Family]) -> list[Family]:
@@ -159,13 +157,13 @@ def _choose(found: list[Family]) -> list[Family]:
     return chosen
 
 
-def _leave_out(member: Member, leader: Family | None, found: list[Family]) -> _Verdict:
+def _leave_out(member: Member, leader: Family | None) -> _Verdict:
     claim = {"pre": "before contrast", "post": "after contrast"}.get(member.name.claim, "")
     what = f"a volume {claim} by its name" if claim else "its name tells no role"
     if leader is None:
-        doubt = "low" if claim or any(member is phase.member for one in found for phase in one.phases) else "medium"
+        doubt = "low" if claim or DYNAMIC.search(member.name.text) else "medium"
         return _Verdict("other", f"{what}; the study shows no dynamic series", doubt)
-    where = ", ".join(str(number) for number in leader.numbers[:3]) + ("…" if len(leader.numbers) > 3 else "")
+    where = ", ".join(map(str, sorted(leader.numbers)[:3])) + ("…" if len(leader.numbers) > 3 else "")
     sure = "low" if claim and member.name.stem == leader.stem else "medium"
     return _Verdict("other", f"{what}; the dynamic series is {where}", sure)
 
@@ -175,10 +173,11 @@ def _number_subtractions(study: _Study) -> None:
     phases = {member: verdict for member, verdict in study.verdicts.items() if verdict.role in ("pre", "post")}
     dynamic = {member: verdict for member, verdict in study.verdicts.items() if verdict.role.startswith("dynamic")}
     by_number = {member.number: verdict for member, verdict in phases.items()}
+    rivals = [member for member in study.members if study.verdicts[member].role == "subtraction"]
     for member, verdict in study.verdicts.items():
-        if verdict.role != "subtraction" or verdict.evidence.startswith("biopsy"):
+        if verdict.role != "subtraction" or names_biopsy(member.facts.study_description):
             continue
-        number, why, sure = _find_subtracted(member, by_number, phases)
+        number, why, sure = _find_subtracted(member, by_number, phases, rivals)
         several = [whole for whole in dynamic if number is None and member.images > 1.5 * _one_phase(whole, phases)]
         verdict.phase, verdict.confidence = number, sure
         verdict.evidence += f"; {why}" if number is not None or not several else "; of several phases"
@@ -192,31 +191,54 @@ def _one_phase(whole: Member, phases: dict[Member, _Verdict]) -> float:
 
 
 def _find_subtracted(
-    member: Member, by_number: dict[int, _Verdict], phases: dict[Member, _Verdict]
+    member: Member, by_number: dict[int, _Verdict], phases: dict[Member, _Verdict], rivals: Sequence[Member]
 ) -> tuple[int | None, str, str]:
     cites, name = member.name.cites, member.name
     if cites and cites.minuend == cites.subtrahend:
         first, second = cites.minuend_image or 0, cites.subtrahend_image or 0
         steps, rest = divmod(first - second, member.images)
         if rest == 0 and steps > 0:
-            return steps, f"it cites images {first} and {second} of series {cites.minuend}, {member.images} a phase", "high"
+            return (
+                steps,
+                f"it cites images {first} and {second} of series {cites.minuend}, {member.images} a phase",
+                "high",
+            )
         return None, f"it cites series {cites.minuend}, but its {member.images} images are no phase there", "low"
     if cites:
         post, pre = by_number.get(cites.minuend), by_number.get(cites.subtrahend)
         if post and pre and pre.phase == 0:
             return post.phase, f"it cites series {cites.minuend} and {cites.subtrahend}", "high"
-        return None, f"it cites series {cites.minuend} and {cites.subtrahend}, no phases of the dynamic series", "medium"
+        return (
+            None,
+            f"it cites series {cites.minuend} and {cites.subtrahend}, no phases of the dynamic series",
+            "medium",
+        )
     if name.ordinal is not None:
         return name.ordinal, f"number {name.ordinal} by its name", "high"
     posts = [(other, found) for other, found in phases.items() if found.role == "post"]
     timed = [found.phase for other, found in posts if name.minute is not None and other.name.minute == name.minute]
     if len(set(timed)) == 1:
         return timed[0], f"of minute {name.minute}, as the phase", "high"
-    before = [(other, found) for other, found in posts if other.number < member.number and other.images == member.images]
-    if before:
-        other, found = max(before, key=lambda pair: pair[0].number)
+    before = [(other, found) for other, found in posts if _can_precede(other, member)]
+    if not before:
+        return None, "nothing tells of which phase", "medium"
+    other, found = max(before, key=lambda pair: pair[0].number)
+    alike = [one for one in rivals if one.name.text == name.text and one.images == member.images]
+    later = [
+        one for one in alike if not any(_can_precede(post, one) and post.number > other.number for post, _ in posts)
+    ]
+    later = [one for one in later if one.number > other.number]
+    between = any(one.number < other.number for one in rivals if one is not member)
+    if len(later) == 1 and (between or len(posts) == 1):
         return found.phase, f"it follows phase {found.phase}, series {other.number}", "medium"
-    return None, "nothing tells of which phase", "medium"
+    if len(later) == len(before):
+        place = later.index(member) + 1
+        return place, f"number {place} of {len(later)} of its name, as many as there are phases", "medium"
+    return None, f"{len(later)} of its name after {len(posts)} phases", "medium"
+
+
+def _can_precede(post: Member, subtraction: Member) -> bool:
+    return post.number < subtraction.number and post.images == subtraction.images
 
 
 def _find_sides(study: _Study) -> None:
