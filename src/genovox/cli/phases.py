@@ -8,7 +8,7 @@ import typer
 from genovox.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
-    from genovox.scans.roles import SeriesRole
+    from genovox.phases.roles import SeriesRole
 
 _SHOWN = 8
 
@@ -35,7 +35,7 @@ def phases(
 
     from genovox.core.errors import UsageError
     from genovox.core.log import start_log
-    from genovox.scans.sheet import write_sheet
+    from genovox.phases.sheet import write_sheet
 
     start_log(quiet=quiet)
     if out.exists() and not overwrite:
@@ -51,11 +51,11 @@ def phases(
 
 def _judge(source: Path, out: Path) -> "tuple[list[SeriesRole], int]":
     from genovox.core.errors import DataError
-    from genovox.scans.catalogue import read_catalogue
+    from genovox.phases.catalogue import read_catalogue
+    from genovox.phases.roles import judge_series
+    from genovox.phases.sheet import judge_scans
     from genovox.scans.dicom import arrange_series
     from genovox.scans.index import index_headers
-    from genovox.scans.roles import judge_series
-    from genovox.scans.sheet import judge_scans
 
     if not source.is_dir():
         facts, others = read_catalogue(source)
@@ -70,7 +70,7 @@ def summarise_roles(roles: "list[SeriesRole]") -> dict[str, Any]:
     """Counts by role, studies by what dynamic exam they hold, and the studies that a person should look at."""
     from collections import Counter, defaultdict
 
-    from genovox.scans.names import DCE_ROLES, ROLES
+    from genovox.phases.names import DCE_ROLES, ROLES
 
     studies: dict[tuple[str, str], list[SeriesRole]] = defaultdict(list)
     for role in roles:
@@ -92,6 +92,8 @@ def summarise_roles(roles: "list[SeriesRole]") -> dict[str, Any]:
         )
         kinds[kind] += 1
         unsure = [one for one in series if one.confidence == "low"]
+        searched = kind == "no dynamic exam" and not any("biopsy" in one.evidence for one in series)
+        unsure = unsure or (series if searched else [])
         if unsure:
             first = max(unsure, key=lambda one: len(one.evidence))
             doubtful.append(

@@ -17,7 +17,7 @@ from genovox.core.study import Study, relative_path
 from genovox.core.volume import holds_point
 from genovox.genetics.labels import LabelEvidence, read_labels
 from genovox.genetics.variants import read_genetic_tests
-from genovox.scans.sheet import read_sheet
+from genovox.phases.sheet import read_sheet
 
 log = logging.getLogger(__name__)
 

@@ -2,15 +2,16 @@
 
 Nothing is read from images, so that a user can choose what to download. The whole study is judged at once: series that
 could be phases form families of one name, and the family that explains most phases is the dynamic series. Subtractions
-then get the number of the phase that they subtract from. Where stacks can be read, ``scans.phases`` knows more.
+then get the number of the phase that they subtract from. Where stacks can be read, ``phases.exams`` knows more.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from genovox.scans.families import Family, Member, SeriesFacts, explain_family, join_families
-from genovox.scans.names import DYNAMIC, names_biopsy, read_name
+from genovox.phases.families import Family, Member, SeriesFacts, explain_family, join_families
+from genovox.phases.names import DYNAMIC, names_biopsy, read_name
+from genovox.phases.subtractions import number_subtraction
 
 _FEW_IMAGES = 2
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -23,7 +24,7 @@ class SeriesRole:
     """A row of the sheet: what one series is.
 
     Attributes:
-        role: One of ``scans.names.ROLES``.
+        role: One of ``phases.names.ROLES``.
         phase: 0 for the pre-contrast phase, k for the k-th after contrast or its subtraction; None where there is no
             number, or several in one series.
         laterality: ``left``, ``right``, ``bilateral`` or empty.
@@ -114,7 +115,11 @@ def _set_aside(study: _Study) -> None:
         rule, text = member.name.aside, member.name.text
         if names_biopsy(member.facts.study_description) and not rule:
             study.verdicts[member] = _Verdict("other", "biopsy by the study's name")
-        elif member.images <= _FEW_IMAGES and member.facts.sop_class not in _ENHANCED and not (rule and rule.role == "localizer"):
+        elif (
+            member.images <= _FEW_IMAGES
+            and member.facts.sop_class not in _ENHANCED
+            and not (rule and rule.role == "localizer")
+        ):
             role = "projection" if rule is None or rule.role in ("subtraction", "projection") else rule.role
             sure = "high" if rule else "medium"
             study.verdicts[member] = _Verdict(role, f"{member.images} image: no volume", sure)
@@ -169,76 +174,24 @@ def _leave_out(member: Member, leader: Family | None) -> _Verdict:
 
 
 def _number_subtractions(study: _Study) -> None:
-    """Number of the phase that each subtraction subtracts the pre-contrast one from."""
-    phases = {member: verdict for member, verdict in study.verdicts.items() if verdict.role in ("pre", "post")}
-    dynamic = {member: verdict for member, verdict in study.verdicts.items() if verdict.role.startswith("dynamic")}
-    by_number = {member.number: verdict for member, verdict in phases.items()}
+    """Number and side of each subtraction."""
+    whole = [member for member, verdict in study.verdicts.items() if verdict.role.startswith("dynamic")]
+    phases = {member: verdict.phase for member, verdict in study.verdicts.items() if verdict.role in ("pre", "post")}
+    numbers = {member: phase for member, phase in phases.items() if phase is not None}
+    sides = {member.number: study.verdicts[member].side for member in numbers}
     rivals = [member for member in study.members if study.verdicts[member].role == "subtraction"]
-    for member, verdict in study.verdicts.items():
-        if verdict.role != "subtraction" or names_biopsy(member.facts.study_description):
+    for member in rivals:
+        if names_biopsy(member.facts.study_description):
             continue
-        number, why, sure = _find_subtracted(member, by_number, phases, rivals)
-        several = [whole for whole in dynamic if number is None and member.images > 1.5 * _one_phase(whole, phases)]
-        verdict.phase, verdict.confidence = number, sure
-        verdict.evidence += f"; {why}" if number is not None or not several else "; of several phases"
-        source = by_number.get(member.name.cites.minuend) if member.name.cites else None
-        verdict.side = member.name.side or (source.side if source else "")
+        verdict = study.verdicts[member]
+        verdict.phase, why, verdict.confidence = number_subtraction(member, numbers, rivals)
+        several = verdict.phase is None and any(member.images > 1.5 * _one_phase(one, numbers) for one in whole)
+        verdict.evidence += "; of several phases" if several else f"; {why}"
+        verdict.side = member.name.side or (sides.get(member.name.cites.minuend, "") if member.name.cites else "")
 
 
-def _one_phase(whole: Member, phases: dict[Member, _Verdict]) -> float:
-    first = [member.images for member, verdict in phases.items() if verdict.phase == 0]
-    return first[0] if first else whole.images / 3
-
-
-def _find_subtracted(
-    member: Member, by_number: dict[int, _Verdict], phases: dict[Member, _Verdict], rivals: Sequence[Member]
-) -> tuple[int | None, str, str]:
-    cites, name = member.name.cites, member.name
-    if cites and cites.minuend == cites.subtrahend:
-        first, second = cites.minuend_image or 0, cites.subtrahend_image or 0
-        steps, rest = divmod(first - second, member.images)
-        if rest == 0 and steps > 0:
-            return (
-                steps,
-                f"it cites images {first} and {second} of series {cites.minuend}, {member.images} a phase",
-                "high",
-            )
-        return None, f"it cites series {cites.minuend}, but its {member.images} images are no phase there", "low"
-    if cites:
-        post, pre = by_number.get(cites.minuend), by_number.get(cites.subtrahend)
-        if post and pre and pre.phase == 0:
-            return post.phase, f"it cites series {cites.minuend} and {cites.subtrahend}", "high"
-        return (
-            None,
-            f"it cites series {cites.minuend} and {cites.subtrahend}, no phases of the dynamic series",
-            "medium",
-        )
-    if name.ordinal is not None:
-        return name.ordinal, f"number {name.ordinal} by its name", "high"
-    posts = [(other, found) for other, found in phases.items() if found.role == "post"]
-    timed = [found.phase for other, found in posts if name.minute is not None and other.name.minute == name.minute]
-    if len(set(timed)) == 1:
-        return timed[0], f"of minute {name.minute}, as the phase", "high"
-    before = [(other, found) for other, found in posts if _can_precede(other, member)]
-    if not before:
-        return None, "nothing tells of which phase", "medium"
-    other, found = max(before, key=lambda pair: pair[0].number)
-    alike = [one for one in rivals if one.name.text == name.text and one.images == member.images]
-    later = [
-        one for one in alike if not any(_can_precede(post, one) and post.number > other.number for post, _ in posts)
-    ]
-    later = [one for one in later if one.number > other.number]
-    between = any(one.number < other.number for one in rivals if one is not member)
-    if len(later) == 1 and (between or len(posts) == 1):
-        return found.phase, f"it follows phase {found.phase}, series {other.number}", "medium"
-    if len(later) == len(before):
-        place = later.index(member) + 1
-        return place, f"number {place} of {len(later)} of its name, as many as there are phases", "medium"
-    return None, f"{len(later)} of its name after {len(posts)} phases", "medium"
-
-
-def _can_precede(post: Member, subtraction: Member) -> bool:
-    return post.number < subtraction.number and post.images == subtraction.images
+def _one_phase(whole: Member, numbers: dict[Member, int]) -> float:
+    return next((member.images for member, phase in numbers.items() if phase == 0), whole.images / 3)
 
 
 def _find_sides(study: _Study) -> None:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genovox.core.volume import read_volume
+from genovox.phases.exams import Exam, PhaseRole, StackInSeries, find_exams, find_volume_side
 from genovox.scans.dicom import Series, Stack
 from genovox.scans.headers import Header
-from genovox.scans.phases import Exam, PhaseRole, StackInSeries, find_exams, find_volume_side
 
 Grid = tuple[tuple[int, int, int], tuple[tuple[float, ...], ...]]
 Times = Sequence[float | None]

@@ -4,12 +4,12 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from genovox.core.errors import TableError
-from genovox.scans.families import SeriesFacts
+from genovox.phases.families import SeriesFacts
 
 REQUIRED = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "instanceCount")
 OPTIONAL = ("Modality", "StudyDescription", "StudyDate", "SeriesDate", "SOPClassUID", "series_size_MB")
@@ -30,24 +30,7 @@ def read_catalogue(path: Path) -> tuple[list[SeriesFacts], int]:
     Raises:
         TableError: If it is no such table, or a row breaks a rule; the message names the row.
     """
-    reader = csv.DictReader(io.StringIO(_read_text(path)))
-    try:
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        rows = list(reader)
-    except csv.Error as error:
-        raise TableError(f"{path} is not a readable CSV table ({error}); save it as UTF-8 CSV") from None
-    missing = [column for column in REQUIRED if column not in columns]
-    if missing:
-        got = ", ".join(columns)[:160] or "none"
-        raise TableError(f"{path} must have the columns {', '.join(REQUIRED)}, got {got}; add {', '.join(missing)}")
-    if not rows:
-        raise TableError(f"{path} has no row; give a table with one row a series")
-    found = []
-    for number, row in enumerate(rows, start=2):
-        place = f"{path.name}, row {number}"
-        if None in row or None in row.values():
-            raise TableError(f"{place} has {'more' if None in row else 'fewer'} cells than the header; correct it")
-        found.append((place, {(name or "").strip(): (value or "").strip() for name, value in row.items()}))
+    found = read_rows(path, required=REQUIRED)
     facts: dict[str, SeriesFacts] = {}
     places: dict[str, str] = {}
     for place, row in found:
@@ -58,17 +41,35 @@ def read_catalogue(path: Path) -> tuple[list[SeriesFacts], int]:
             raise TableError(f"{place}: a series stands once, {places[one.series_uid]} is the same; remove one")
         facts[one.series_uid], places[one.series_uid] = one, place
     if not facts:
-        raise TableError(f"{path} has no MR series in {len(rows)} rows; give the table of an MR collection")
-    return list(facts.values()), len(rows) - len(facts)
+        raise TableError(f"{path} has no MR series in {len(found)} rows; give the table of an MR collection")
+    return list(facts.values()), len(found) - len(facts)
 
 
-def list_facts(rows: Iterable[Mapping[str, Any]], source: str) -> list[SeriesFacts]:
-    """Facts of rows that a package's own index holds.
+def read_rows(path: Path, *, required: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
+    """Rows of a CSV table, plain or gzipped, each with its place as errors name it.
 
     Raises:
-        TableError: If a row breaks a rule.
+        TableError: If it cannot be read, has no row, or lacks a column that is required.
     """
-    return [read_facts(row, f"{source}, row {number}") for number, row in enumerate(rows)]
+    reader = csv.DictReader(io.StringIO(_read_text(path)))
+    try:
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        rows = list(reader)
+    except csv.Error as error:
+        raise TableError(f"{path} is not a readable CSV table ({error}); save it as UTF-8 CSV") from None
+    missing = [column for column in required if column not in columns]
+    if missing:
+        got = ", ".join(columns)[:160] or "none"
+        raise TableError(f"{path} must have the columns {', '.join(required)}, got {got}; add {', '.join(missing)}")
+    if not rows:
+        raise TableError(f"{path} has no row; give a table with one row a series")
+    found = []
+    for number, row in enumerate(rows, start=2):
+        place = f"{path.name}, row {number}"
+        if None in row or None in row.values():
+            raise TableError(f"{place} has {'more' if None in row else 'fewer'} cells than the header; correct it")
+        found.append((place, {(name or "").strip(): (value or "").strip() for name, value in row.items()}))
+    return found
 
 
 def read_facts(row: Mapping[str, Any], place: str) -> SeriesFacts:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from genovox.core.errors import DataError
+from genovox.phases.exams import Exam, PhaseRole, StackInSeries, find_volume_side, same_grid
+from genovox.phases.names import DCE_ROLES
 from genovox.scans.dicom import Series, Stack
-from genovox.scans.names import DCE_ROLES
-from genovox.scans.phases import Exam, PhaseRole, StackInSeries, find_volume_side, same_grid
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ def decide_exams(
         decisions: By series UID.
 
     Returns:
-        As ``find_exams``. A study whose decisions contradict each other, or the images, has no exam; the evidence of its
-        series names the rows.
+        As ``find_exams``. A study whose decisions contradict each other, or the images, has no exam; the evidence of
+        its series names the rows.
     """
     studies: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in series:
@@ -165,10 +165,10 @@ def _play(one: Series, decision: Decision, judged: _Judged) -> dict[_Key, PhaseR
     elif decision.role == "dynamic-post" and (decision.phase is not None or None in numbers or 0 in numbers):
         numbers = list(range(decision.phase or 1, (decision.phase or 1) + count))
     if decision.role == "dynamic" and count == 1:
-        raise DataError(f"{decision.source}: dynamic is pre- and post-contrast phases in one series, it holds 1; write pre")
-    return {
-        (uid, at): PhaseRole(uid, at, "post" if number else "pre", number, by) for at, number in enumerate(numbers)
-    }
+        raise DataError(
+            f"{decision.source}: dynamic is pre- and post-contrast phases in one series, it holds 1; write pre"
+        )
+    return {(uid, at): PhaseRole(uid, at, "post" if number else "pre", number, by) for at, number in enumerate(numbers)}
 
 
 def _find_side(place: _Place, judged: _Judged) -> str:
@@ -185,9 +185,7 @@ def _join_unknown(places: dict[str, list[_Place]]) -> dict[str, list[_Place]]:
     return places
 
 
-def _assemble(
-    side: str, places: list[_Place], own: list[Exam], judged: _Judged, roles: dict[_Key, PhaseRole]
-) -> Exam:
+def _assemble(side: str, places: list[_Place], own: list[Exam], judged: _Judged, roles: dict[_Key, PhaseRole]) -> Exam:
     """One exam of the phases of one side.
 
     Raises:
@@ -209,8 +207,8 @@ def _assemble(
     for place in ordered[1:]:
         if not same_grid(ordered[0].stack, place.stack):
             raise DataError(
-                f"phases of an exam share one grid, that of {place.source} is not that of phase 0 ({ordered[0].source}); "
-                "choose series of one acquisition"
+                f"phases of an exam share one grid, that of {place.source} is not that of phase 0 "
+                f"({ordered[0].source}); choose series of one acquisition"
             )
     phases = tuple((place.series, place.stack) for place in ordered)
     first = ordered[0].series
@@ -248,4 +246,6 @@ def _warn(
         for exam in decided
     )
     if against:
-        log.warning("the phase sheet orders %d exams against the time of acquisition; their times are left empty", against)
+        log.warning(
+            "the phase sheet orders %d exams against the time of acquisition; their times are left empty", against
+        )

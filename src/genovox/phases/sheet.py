@@ -4,19 +4,19 @@ import difflib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pandas as pd
 
 from genovox.core.artifacts import atomic_path, read_table
 from genovox.core.errors import TableError
-from genovox.scans.decisions import Decision
+from genovox.phases.decisions import Decision
+from genovox.phases.exams import Exam, PhaseRole, find_exams
+from genovox.phases.families import SeriesFacts
+from genovox.phases.names import DCE_ROLES, ROLES
+from genovox.phases.roles import SeriesRole, judge_series
 from genovox.scans.dicom import Series
-from genovox.scans.families import SeriesFacts
-from genovox.scans.names import DCE_ROLES, ROLES
-from genovox.scans.phases import Exam, PhaseRole, find_exams
-from genovox.scans.roles import SeriesRole, judge_series
 
 COLUMNS = (
     "patient_id",
@@ -78,9 +78,7 @@ def _number_phases(exams: Sequence[Exam]) -> dict[str, dict[int, str]]:
     return numbers
 
 
-def _combine(
-    named: SeriesRole, stacks: list[PhaseRole], side: str, by_exam: dict[str, dict[int, str]]
-) -> SeriesRole:
+def _combine(named: SeriesRole, stacks: list[PhaseRole], side: str, by_exam: dict[str, dict[int, str]]) -> SeriesRole:
     """What images tell comes first; names add the number of a subtraction, and their doubt."""
     used = [role for role in stacks if role.phase is not None]
     if used:
@@ -167,8 +165,8 @@ def read_sheet(path: Path) -> dict[str, Decision]:
             key = (cells["study_uid"], decision.laterality, decision.phase)
             if key in taken:
                 raise TableError(
-                    f"{place}: a study has one phase {decision.phase} a side, row {taken[key]} is the same; correct one, "
-                    "or give both their laterality"
+                    f"{place}: a study has one phase {decision.phase} a side, row {taken[key]} is the same; "
+                    "correct one, or give both their laterality"
                 )
             taken[key] = number
     return decisions
@@ -204,5 +202,3 @@ def _read_phase(text: str, place: str) -> int | None:
     if not digits.isascii() or not digits.isdigit() or int(digits) > _MAX_PHASE:
         raise TableError(f"{place}: phase must be a whole number from 0, or empty, got {text[:30]!r}; correct it")
     return int(digits)
-
-

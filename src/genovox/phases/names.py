@@ -1,7 +1,7 @@
 """What a series' name says: its kind, before or after contrast, a phase's number, a side, the series it subtracts.
 
 Names are free text typed by people and built by scanners; each rule here is a habit seen in public archives. A name
-alone never makes a phase: ``scans.roles`` and ``scans.phases`` weigh it against the rest of the study.
+alone never makes a phase: ``phases.roles`` and ``phases.exams`` weigh it against the rest of the study.
 """
 
 import re
@@ -91,9 +91,7 @@ _PRE = re.compile(
     r"\bpre\b|\bpre[- ]?con|\bunenhanced\b|\bnativ|\bohne\b|\bw/o\b(?!\s*(?:fs|fat|w\b))"
     r"|\bwithout (?:contrast|gad|gd)|\bnon?[- ]?contrast"
 )
-_POST = re.compile(
-    r"\bpost(?!er)|\b\d+(?:st|nd|rd|th) (?:post|dyn|pas)|\b\d+(?:st|nd|rd|th) \w+ dyn|\b\d+ ?min|\bmit km\b|(?<!no )\bdelay"
-)
+_POST = re.compile(r"\bpost(?!er)|\b\d+(?:st|nd|rd|th) (?:\w+ )?(?:post|dyn|pas)|\b\d+ ?min|\bmit km\b|(?<!no )\bdelay")
 _MINUTES = re.compile(r"(?:\b|sub)(\d{1,2}) ?min")
 _ORDINAL = re.compile(
     r"\b(?:post|phase|ph|dyn)[-= ]?(?:contrast[- ]?)?(\d{1,2})\b(?! ?min)"

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from genovox.core.errors import DataError
+from genovox.phases.names import DYNAMIC, RULES, SIDES, find_claim, find_numbers, find_side, names_biopsy, simplify
 from genovox.scans.dicom import SAME_GRID_MM, Series, Stack
 from genovox.scans.headers import Header
-from genovox.scans.names import DYNAMIC, RULES, SIDES, find_claim, find_numbers, find_side, names_biopsy, simplify
 
 BILATERAL_MM = 200.0
 _MIDLINE_MM = 20.0

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from genovox.scans.names import DYNAMIC, MANY_PHASES, SeriesName
+from genovox.phases.names import DYNAMIC, MANY_PHASES, SeriesName
 
 _SAME_SIZE = 0.05
 _MIN_PHASES, _MAX_PHASES = 2, 60
@@ -271,30 +271,30 @@ def _find_pre(lane: Sequence[Member], cited: set[int]) -> tuple[Member | None, s
     by_citation = [one for one in lane if one.number in cited]
     if by_citation:
         return by_citation[0], "pre-contrast: subtractions subtract it", 4
-    if bound := [one for one in lane if one.name.bound]:
-        last = bound[-1].name.bound
-        earlier = [one for one in bound if last and one.name.bound and one.name.bound[0] < last[0]]
-        return (
-            (earlier[-1], f"pre-contrast: bound from the series before series {last[0]}", 3)
-            if earlier and last
-            else (None, "", 0)
-        )
+    bound = [(one.name.bound[0], one) for one in lane if one.name.bound]
+    if bound:
+        source = bound[-1][0]
+        earlier = [one for number, one in bound if number < source]
+        return (earlier[-1] if earlier else None), f"pre-contrast: bound from the series before series {source}", 3
+    return _find_named_pre(lane)
+
+
+def _find_named_pre(lane: Sequence[Member]) -> tuple[Member | None, str, int]:
     claims = [one.name.claim for one in lane]
-    numbered = [_is_numbered_phase(one) for one in lane]
+    plain = [one for one in lane if not _is_numbered_phase(one)]
     if "pre" in claims:
         followed = [
             one
             for at, one in enumerate(lane)
             if one.name.claim == "pre" and any(_fits(later, one) for later in lane[at + 1 :])
         ]
-        rank = 2 if "post" in claims or any(numbered) else 1
-        return (followed[-1], "pre-contrast by its name", rank) if followed else (None, "", 0)
-    if "post" not in claims and any(numbered) and not all(numbered):
-        plain = [one for one, has in zip(lane, numbered, strict=True) if not has]
-        return (plain[0], "pre-contrast: the one without a number of its name", 2) if len(plain) == 1 else (None, "", 0)
-    if "post" in claims and claims[0] == "" and not any(numbered) and "" not in claims[1:]:
+        told = "post" in claims or len(plain) < len(lane)
+        return (followed[-1] if followed else None), "pre-contrast by its name", 2 if told else 1
+    if "post" not in claims and len(plain) == 1 and len(lane) > 1:
+        return plain[0], "pre-contrast: the one without a number of its name", 2
+    if len(plain) == len(lane) and claims[0] == "" and "" not in claims[1:]:
         return lane[0], "pre-contrast: of its name, the only one not after contrast", 2
-    if set(claims) == {""} and not any(numbered):
+    if len(plain) == len(lane) and set(claims) == {""}:
         return lane[0], "pre-contrast as the first of its name", 1
     return None, "", 0
 
