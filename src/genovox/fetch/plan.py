@@ -186,8 +186,8 @@ def _locate(role: SeriesRole, row: Mapping[str, Any], source: str) -> RemoteSeri
     # Both become part of an address and of a path.
     if not _UUID.fullmatch(uuid) or not _BUCKET.fullmatch(bucket):
         raise TableError(
-            f"{source}: a series needs a crdc_series_uuid and an aws_bucket, got {uuid[:40]!r} and {bucket[:40]!r}; use "
-            "the index as it was published"
+            f"{source}: a series needs a crdc_series_uuid and an aws_bucket, got {uuid[:40]!r} and {bucket[:40]!r}; "
+            "use the index as it was published"
         )
     parts = (role.patient_id, role.study_uid, role.series_uid)
     return RemoteSeries(

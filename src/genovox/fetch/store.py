@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from genovox.core.artifacts import atomic_path, raise_if_disk_full
 from genovox.core.errors import DataError
@@ -148,12 +148,12 @@ def list_files(base: str, uuid: str) -> list[RemoteFile]:
         answer = io.BytesIO()
         _read(f"{base}/?{urllib.parse.urlencode(query)}", f"the list of series {uuid}", answer)
         try:
-            tree = ElementTree.fromstring(answer.getvalue())  # noqa: S314 - of the archive's own store, and expat refuses bombs
+            tree = ET.fromstring(answer.getvalue())  # noqa: S314 - expat refuses entities that explode
             for item in tree.iterfind("{*}Contents"):
                 md5 = (item.findtext("{*}ETag") or "").strip('"')
                 key, size = item.findtext("{*}Key") or "", int(item.findtext("{*}Size") or "")
                 found.append(RemoteFile(key, size, md5 if _MD5.fullmatch(md5) else ""))
-        except (ElementTree.ParseError, ValueError):
+        except (ET.ParseError, ValueError):
             raise DataError(f"{base} does not answer as a bucket does; check the network, or --store") from None
         token = tree.findtext("{*}NextContinuationToken") or ""
         if not token:

@@ -192,7 +192,8 @@ def _explain_apart(members: Sequence[Member], subtractions: Sequence[Member]) ->
     phases = tuple(phase for lane, _, _ in known for phase in lane)
     rank = min(rank for _, _, rank in known)
     whole = all(phase.member.images % phases[0].member.images == 0 for phase in phases if phase.role == "dynamic-post")
-    sure = {4: "high", 3: "high", 2: "high", 1: "medium"}[rank] if whole else "low"
+    repeated = "medium" if DYNAMIC.search(members[-1].name.text) else "low"
+    sure = {4: "high", 3: "high", 2: "high", 1: repeated}[rank] if whole else "low"
     first = members[-1].name  # the first may be borrowed
     return Family(first.stem, first.side, phases, tuple(members), max(count for _, count, _ in known), rank, sure)
 
@@ -322,4 +323,5 @@ def _same_size(one: Member, other: Member) -> bool:
 def _is_repeated(pre: Member, after: Sequence[Member]) -> bool:
     """Whether a bare name stands for phases: often enough, or once and then several in one series."""
     enough = len(after) >= _MIN_REPEATED - 1 or any(one.images > pre.images for one in after)
-    return enough and pre.images >= _MIN_SLICES and bool(DYNAMIC.search(pre.name.text) or len(after) >= _MIN_REPEATED)
+    named = bool(DYNAMIC.search(pre.name.text)) or (pre.name.stem != "" and len(after) >= _MIN_REPEATED)
+    return enough and named and pre.images >= _MIN_SLICES

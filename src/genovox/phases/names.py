@@ -85,13 +85,17 @@ RULES = (
     NameRule("other", "phase map", r"\bphase map\b", "P|PHASE MAP"),
 )
 _BIOPSY_STUDY = re.compile(r"biops|\bbx\b|\bneedle\b|\bwire\b|\blocali[sz]ation\b")
-DYNAMIC = re.compile(r"dyn|vibrant|views|flash|thrive|fl3d|\bdce\b|contrast|multi ?phase|\bmph\b|\bbrava\b|\bperf")
-MANY_PHASES = re.compile(r"multi ?phase|\bmph?\b|\bdyn|\bdce\b|\bperf|pre/post|pre\+\d?post")
+DYNAMIC = re.compile(
+    r"dyn|vibrant|views|flash|thrive|fl3d|\bdce\b|contrast|multi ?phase|\bmph\b|\bbrava\b|\bperf|pre/?post"
+)
+MANY_PHASES = re.compile(r"multi ?phase|\bmph?\b|\bdyn|\bdce\b|\bperf|pre/?post|pre\+\d?post")
 _PRE = re.compile(
     r"\bpre\b|\bpre[- ]?con|\bunenhanced\b|\bnativ|\bohne\b|\bw/o\b(?!\s*(?:fs|fat|w\b))"
     r"|\bwithout (?:contrast|gad|gd)|\bnon?[- ]?contrast"
 )
-_POST = re.compile(r"\bpost(?!er)|\b\d+(?:st|nd|rd|th) (?:\w+ )?(?:post|dyn|pas)|\b\d+ ?min|\bmit km\b|(?<!no )\bdelay")
+_POST = re.compile(
+    r"\b\d*post(?!er)|\b\d+(?:st|nd|rd|th) (?:\w+ )?(?:post|dyn|pas)|\b\d+ ?min|\bmit km\b|(?<!no )\bdelay"
+)
 _MINUTES = re.compile(r"(?:\b|sub)(\d{1,2}) ?min")
 _ORDINAL = re.compile(
     r"\b(?:post|phase|ph|dyn)[-= ]?(?:contrast[- ]?)?(\d{1,2})\b(?! ?min)"
