@@ -156,7 +156,7 @@ def test_every_other_series_is_told_with_its_reason(opened: Archive) -> None:
     reasons = {row.reason.split(":")[0]: row.reason for row in opened.exclusions}
     assert "T2-weighted by its name" in reasons["t2"]
     assert "subtraction by its image type" in reasons["subtraction"]
-    assert "biopsy by the study's name" in reasons["other"]
+    assert "biopsy by its name" in reasons["other"]
     assert "slices must share one" in reasons["localizer"]
     assert {(row.level, row.stage, row.rule, row.label) for row in opened.exclusions} == {
         ("series", "cohort", "series", None)
