@@ -85,7 +85,9 @@ def test_posts_in_one_series_and_more_after_it() -> None:
 
 def test_two_breasts_alternate_only_where_their_counts_agree() -> None:
     pairs = "4|t1 pre|40\n5|t1 pre|42\n6|t1 post|40\n7|t1 post|42"
-    assert [phase.side for phase in (_explain(pairs) or pytest.fail()).phases] == ["first", "first", "second", "second"]
+    family = _explain(pairs)
+    assert family is not None
+    assert [phase.side for phase in family.phases] == ["first", "first", "second", "second"]
     odd = "4|t1 pre|42\n5|t1 pre|42\n6|t1 post|42"
     assert _phases(_explain(odd)) == [(5, "pre", 0), (4, "pre", None), (6, "post", 1)]
 

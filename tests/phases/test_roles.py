@@ -17,7 +17,7 @@ TABLE = "tables/idc_tcga_brca_mr_series.csv.gz"
 
 def list_study(text: str, *, patient: str = "P", study: str = "1", description: str = "") -> list[SeriesFacts]:
     """Series from lines ``number|name|images[|bytes an image]``."""
-    found = []
+    found: list[SeriesFacts] = []
     for line in filter(None, map(str.strip, text.splitlines())):
         number, name, images, *size = line.split("|")
         uid = f"{study}.{len(found) + 1}"
@@ -102,8 +102,10 @@ def test_series_without_names_are_told_by_what_subtractions_cite() -> None:
             {3: "other", 4: "other", 9: "pre", 12: "pre 0", 13: "post 1"},
         ),
         (  # one series of five phases, as the workstation's subtractions show
-            "4|Sag Vibrant Pre|160\n5|Ax Vibrant MULTIPHASE|480\n6|Sag Vibrant +C|160\n"
-            "100|CAD~ REG CAD~ Sub 1|96\n103|CAD~ REG CAD~ Sub 4|96\n200|CAD~ COR REF|97\n1001|CAD~ VOLUME|4",
+            (
+                "4|Sag Vibrant Pre|160\n5|Ax Vibrant MULTIPHASE|480\n6|Sag Vibrant +C|160\n"
+                "100|CAD~ REG CAD~ Sub 1|96\n103|CAD~ REG CAD~ Sub 4|96\n200|CAD~ COR REF|97\n1001|CAD~ VOLUME|4"
+            ),
             {
                 4: "other",
                 5: "dynamic",
@@ -115,13 +117,18 @@ def test_series_without_names_are_told_by_what_subtractions_cite() -> None:
             },
         ),
         (  # one series of four phases, as subtractions cite its images
-            "8|VIBRANT|448\n9|brava  (1 Min.)|136\n100|(2126/8/113)-(2126/8/1)|112\n101|(2126/8/337)-(2126/8/1)|112\n"
-            "102|(2126/8/50)-(2126/8/1)|112",
+            (
+                "8|VIBRANT|448\n9|brava  (1 Min.)|136\n100|(2126/8/113)-(2126/8/1)|112\n"
+                "101|(2126/8/337)-(2126/8/1)|112\n"
+                "102|(2126/8/50)-(2126/8/1)|112"
+            ),
             {8: "dynamic", 9: "other", 100: "subtraction 1", 101: "subtraction 3", 102: "subtraction"},
         ),
         (  # subtractions follow their phases, by minute
-            "6|fl3d_dynamic_Pre|112\n7|fl3d_dynamic_1 min|112\n8|SUB1 min|112\n9|fl3d_dynamic_3 min|112\n"
-            "13|RT 1 MIN<MIP Collection>|1\n16|fl3d_sag_RT gad|176\n20|SUB3 MIN|112\n22|RT 5 MIN|1",
+            (
+                "6|fl3d_dynamic_Pre|112\n7|fl3d_dynamic_1 min|112\n8|SUB1 min|112\n9|fl3d_dynamic_3 min|112\n"
+                "13|RT 1 MIN<MIP Collection>|1\n16|fl3d_sag_RT gad|176\n20|SUB3 MIN|112\n22|RT 5 MIN|1"
+            ),
             {
                 6: "pre 0",
                 7: "post 1",
@@ -134,8 +141,11 @@ def test_series_without_names_are_told_by_what_subtractions_cite() -> None:
             },
         ),
         (  # Siemens cites series by number; the sagittal pair is no part of it
-            "12|fl3d_sag_interVIEWS|144\n13|AX_dynVIEWS pre|192\n14|AX_dynVIEWS 1min gad|192\n"
-            "15|AX_dynVIEWS 2min gad|192\n16|fl3d_sag_interVIEWS gad|144\n100|SUB_S14-S13_1|192\n101|SUB_S16-S12_1|144",
+            (
+                "12|fl3d_sag_interVIEWS|144\n13|AX_dynVIEWS pre|192\n14|AX_dynVIEWS 1min gad|192\n"
+                "15|AX_dynVIEWS 2min gad|192\n16|fl3d_sag_interVIEWS gad|144\n"
+                "100|SUB_S14-S13_1|192\n101|SUB_S16-S12_1|144"
+            ),
             {
                 12: "other",
                 13: "pre 0",
@@ -147,13 +157,17 @@ def test_series_without_names_are_told_by_what_subtractions_cite() -> None:
             },
         ),
         (  # one name for all; each subtraction follows its phase
-            "8|T1 AXIAL|160\n10|AX CE PrePost FS|144\n11|AX CE PrePost FS|144\n12|AX CE PrePost FS_SUB|144\n"
-            "14|AX CE PrePost FS|144\n15|AX CE PrePost FS_SUB|144",
+            (
+                "8|T1 AXIAL|160\n10|AX CE PrePost FS|144\n11|AX CE PrePost FS|144\n12|AX CE PrePost FS_SUB|144\n"
+                "14|AX CE PrePost FS|144\n15|AX CE PrePost FS_SUB|144"
+            ),
             {8: "other", 10: "pre 0", 11: "post 1", 12: "subtraction 1", 14: "post 2", 15: "subtraction 2"},
         ),
         (  # one name for all; as many subtractions follow as there are phases
-            "5|fl3d_dynamic_1-pre_2-post|88\n6|fl3d_dynamic_1-pre_2-post|88\n7|fl3d_dynamic_1-pre_2-post|88\n"
-            "11|fl3d_dynamic_1-pre_2-post_SUB|88\n14|fl3d_dynamic_1-pre_2-post_SUB|88",
+            (
+                "5|fl3d_dynamic_1-pre_2-post|88\n6|fl3d_dynamic_1-pre_2-post|88\n7|fl3d_dynamic_1-pre_2-post|88\n"
+                "11|fl3d_dynamic_1-pre_2-post_SUB|88\n14|fl3d_dynamic_1-pre_2-post_SUB|88"
+            ),
             {5: "pre 0", 6: "post 1", 7: "post 2", 11: "subtraction 1", 14: "subtraction 2"},
         ),
         (  # Philips: all subtractions in one series, one phase less; 501 is a trial run
@@ -250,7 +264,7 @@ def test_the_order_of_the_table_does_not_matter() -> None:
 
 @pytest.mark.real_data
 def test_a_public_collection(real_data: Path) -> None:
-    """All of TCGA-BRCA: every series one role, and nothing taken for a phase that a plain reading of its name refuses."""
+    """TCGA-BRCA: every series one role, and nothing is taken for a phase that a plain reading of its name refuses."""
     facts, others = read_catalogue(real_data / TABLE)
     assert (len(facts), others) == (1858, 4224)
     roles = judge_series(facts)
@@ -261,7 +275,7 @@ def test_a_public_collection(real_data: Path) -> None:
     phases = [role for role in roles if role.role in DCE_ROLES]
     assert [names[role.series_uid] for role in phases if no_phase.search(names[role.series_uid])] == []
     # A study has one pre-contrast phase a side, and its phases run without a gap.
-    numbers = defaultdict(set)
+    numbers: defaultdict[tuple[str, str, str], set[int]] = defaultdict(set)
     twice = []
     for role in phases:
         key = (role.patient_id, role.study_uid.rpartition(".")[0], role.laterality)

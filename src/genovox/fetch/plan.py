@@ -160,7 +160,8 @@ def _read_index(collection: str, index: Path | None) -> tuple[list[dict[str, Any
         lacking = [column for column in _COLUMNS if column not in found.columns]
         if lacking:
             raise TableError(f"{source} has no column {', '.join(lacking)}; install the version of constraints.txt")
-        rows = found.astype(object).where(found.notna(), "").to_dict("records")
+        filled = found.astype(object).where(found.notna(), "")
+        rows = [{str(name): value for name, value in row.items()} for row in filled.to_dict("records")]
     if rows:
         return rows, source
     if collection in known:

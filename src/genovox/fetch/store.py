@@ -37,7 +37,7 @@ _FIRST_WAIT_S = 0.5
 _TIMEOUT_S = 60
 _MARGIN = 1.02
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
