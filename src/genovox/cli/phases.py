@@ -134,4 +134,4 @@ def _print_summary(summary: dict[str, Any]) -> None:
         if len(doubtful) > _SHOWN:
             typer.echo(f"  and {len(doubtful) - _SHOWN} more: the rows whose confidence is low")
     typer.echo(f"-> {summary['sheet']}")
-    typer.echo(f'correct it by hand, then in study.toml: [cohort] phases = "{summary["sheet"]}"')
+    typer.echo(f'correct it by hand; beside study.toml it counts by: [cohort] phases = "{Path(summary["sheet"]).name}"')
