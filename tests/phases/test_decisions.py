@@ -80,12 +80,16 @@ def test_series_of_several_phases() -> None:
     assert _files(decided) == [["4-0", "5-0", "6-0", "6-1"]]
 
 
-def test_sides_are_decided() -> None:
-    decided, _ = _decide(STUDY, s5="pre 0 left", s7="post 1 left", s9="post 2 left", s11="post 3 left")
+def test_sides_are_decided(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="genovox"):
+        decided, _ = _decide(STUDY, s5="pre 0 left", s7="post 1 left", s9="post 2 left", s11="post 3 left")
     assert [exam.laterality for exam in decided] == ["left"]
+    assert "gives 1 exams another side than where their volumes lie" in caplog.text
+    caplog.clear()
     middle = [_series("t1 pre", 4, [1.0], grid=_grid(180, 5)), _series("t1 post", 5, [60.0], grid=_grid(180, 5))]
     decided, _ = _decide(middle, s4="pre 0 right", s5="post 1")
     assert [(exam.laterality, len(exam.phases)) for exam in decided] == [("right", 2)]
+    assert "another side" not in caplog.text
 
 
 @pytest.mark.parametrize(

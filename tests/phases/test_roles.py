@@ -74,6 +74,9 @@ def test_breasts_bound_from_one_series() -> None:
     # Without subtractions, the series before the one of several phases is pre-contrast.
     uncited = "\n".join(line for line in GE_BOUND.splitlines() if ")-(" not in line)
     assert judge(uncited).items() >= {k: v for k, v in BOUND_ROLES.items() if k not in (106, 107)}.items()
+    # Which breast is which is a guess.
+    assert {role.confidence for role in judge_series(list_study(GE_BOUND)) if role.laterality} == {"medium", "high"}
+    assert {role.confidence for role in judge_series(list_study(GE_BOUND)) if role.phase is not None} == {"medium"}
     # Without named sides there are still two breasts, but nothing tells which is which.
     unnamed = re.sub(r"\d\|T2.*", "", GE_BOUND)
     assert judge(unnamed)[102] == judge(unnamed)[103] == "pre 0"
@@ -83,7 +86,7 @@ def test_series_without_names_are_told_by_what_subtractions_cite() -> None:
     bare = re.sub(r"Bind[^|]*", "", GE_BOUND)
     assert judge(bare).items() >= BOUND_ROLES.items()
     nothing = re.sub(r".*\)-\(.*|.*PJN.*", "", bare)
-    assert set(judge(nothing).values()) == {"localizer", "t2", "other"}
+    assert set(judge(nothing).values()) == {"localizer", "t2 L", "t2 R", "other"}
 
 
 @pytest.mark.parametrize(
@@ -217,6 +220,14 @@ def test_each_breast_has_a_dynamic_series_of_its_own() -> None:
         number: f"{role} {phase} {side}"
         for start, side in ((4, "L"), (14, "R"))
         for number, (role, phase) in enumerate((("pre", 0), ("post", 1), ("post", 2)), start=start)
+    }
+
+
+def test_the_only_side_that_is_named_is_the_side() -> None:
+    assert judge("3|RT SAG FSE T2|30\n6|VIBRANT|240\n100|(1/6/61)-(1/6/1)|60") == {
+        3: "t2 R",
+        6: "dynamic R",
+        100: "subtraction 1 R",
     }
 
 

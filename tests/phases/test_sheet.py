@@ -37,7 +37,7 @@ def test_images_and_names_speak_the_same_words() -> None:
         5: ("pre", 0, "bilateral", "high"),
         **{5 + 2 * k: ("post", k, "bilateral", "high") for k in (1, 2, 3)},
         **{6 + 2 * k: ("subtraction", k, "bilateral", "high") for k in (1, 2, 3)},
-        20: ("subtraction", None, "", "high"),
+        20: ("subtraction", None, "bilateral", "high"),
     }
     assert _rows(THRIVE) == {5: ("dynamic", None, "bilateral", "high")}
     assert _rows(VIBRANT) == {5: ("dynamic", None, "bilateral", "high")}

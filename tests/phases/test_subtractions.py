@@ -39,6 +39,7 @@ def _number(text: str, *, at: int = 0) -> tuple[int | None, str]:
         ("20|SUB|60", None, "medium"),
         ("20|SUB|61", None, "medium"),
         ("3|SUB|60", None, "medium"),
+        ("6|SUB|60", 1, "medium"),
     ],
 )
 def test_of_which_phase(subtractions: str, phase: int | None, confidence: str) -> None:

@@ -245,6 +245,13 @@ def _warn(
         not exam.times_s and all(stack.time_s is not None for _, stack in exam.phases) and exam.phases not in timed
         for exam in decided
     )
+    moved = 0
+    for exam in decided:
+        one, stack = exam.phases[0]
+        lies = find_volume_side([StackInSeries(one, one.stacks.index(stack))])
+        moved += lies not in ("", exam.laterality)
+    if moved:
+        log.warning("the phase sheet gives %d exams another side than where their volumes lie; look at them", moved)
     if against:
         log.warning(
             "the phase sheet orders %d exams against the time of acquisition; their times are left empty", against

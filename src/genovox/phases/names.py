@@ -6,6 +6,7 @@ alone never makes a phase: ``phases.roles`` and ``phases.exams`` weigh it agains
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 ROLES = (
@@ -158,6 +159,7 @@ class SeriesName:
     bound: tuple[int, int, int] | None
 
 
+@lru_cache(maxsize=8192)
 def read_name(name: str) -> SeriesName:
     """Read a series' name; nothing is ever wrong with one, it may only say little."""
     text = simplify(name)

@@ -201,13 +201,18 @@ def _find_sides(study: _Study) -> None:
     both = "bil" in study.members[0].facts.study_description.lower()
     for member, verdict in study.verdicts.items():
         if verdict.role not in ("pre", "post", "subtraction", "dynamic", "dynamic-post"):
+            verdict.side = member.name.side
             continue
         if verdict.side in ("first", "second"):
             if len(order) == 2:
                 verdict.side = order[verdict.side == "second"]
-                verdict.evidence += f"; {verdict.side} as the order of the sides is in other series"
+                verdict.evidence += f"; {verdict.side} only as the order of the sides is in other series"
+                verdict.confidence = "low" if verdict.confidence == "low" else "medium"
             else:
                 verdict.side = ""
                 verdict.evidence += "; one breast of two, nothing tells which"
         elif not verdict.side and (both or member.name.plane == "axial"):
             verdict.side = "bilateral"
+        elif not verdict.side and len(order) == 1:
+            verdict.side = order[0]
+            verdict.evidence += f"; {order[0]} as all series that name a side"

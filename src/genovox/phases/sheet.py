@@ -113,7 +113,7 @@ def _combine(named: SeriesRole, stacks: list[PhaseRole], side: str, by_exam: dic
         named,
         role=first.role,
         phase=None,
-        laterality="",
+        laterality="" if doubt else named.laterality,
         confidence="low" if doubt else "high" if first.role != "other" else named.confidence,
         evidence=evidence,
     )

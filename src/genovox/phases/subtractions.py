@@ -64,7 +64,7 @@ def _by_place(member: Member, posts: Mapping[Member, int], rivals: Sequence[Memb
         if one.number > last.number and not any(post.number > last.number and _can_precede(post, one) for post in posts)
     ]
     between = any(one.number < last.number for one in rivals)
-    if len(following) == 1 and (between or len(posts) == 1):
+    if len(following) == 1 and (between or len(before) == 1):
         return Numbering(posts[last], f"it follows phase {posts[last]}, series {last.number}", "medium")
     if len(following) == len(before):
         place = following.index(member) + 1
