@@ -80,7 +80,6 @@ def _split_day(day: list[SeriesFacts]) -> list[list[SeriesFacts]]:
     numbers = [{one.number for one in study} for study in studies.values()]
     if len(studies) > 1 and sum(map(len, numbers)) == len(set().union(*numbers)) and None not in set().union(*numbers):
         return [day]
-    # A vendor's workstation stores its derivatives under a manufacturer of its own: one study stays one.
     return list(studies.values())
 
 
