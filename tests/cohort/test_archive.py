@@ -156,11 +156,11 @@ def test_voxels_are_those_of_the_files(
 def test_every_other_series_is_told_with_its_reason(opened: Archive) -> None:
     kinds = Counter(row.reason.split(":")[0] for row in opened.exclusions)
     # One patient was biopsied: a study of two series.
-    assert kinds == {"localizer": 8, "t2": 8, "subtraction": 8, "biopsy": 2}
+    assert kinds == {"localizer": 8, "t2": 8, "subtraction": 8, "other": 2}
     reasons = {row.reason.split(":")[0]: row.reason for row in opened.exclusions}
     assert "T2-weighted by its name" in reasons["t2"]
     assert "subtraction by its image type" in reasons["subtraction"]
-    assert "biopsy by the study's name" in reasons["biopsy"]
+    assert "biopsy by its name" in reasons["other"]
     assert "slices must share one" in reasons["localizer"]
     assert {(row.level, row.stage, row.rule, row.label) for row in opened.exclusions} == {
         ("series", "cohort", "series", None)

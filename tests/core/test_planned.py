@@ -57,7 +57,6 @@ def test_a_name_stands_once() -> None:
     ("table", "key", "value"),
     [
         ("cohort", "classifications", "variants.txt.gz"),
-        ("cohort", "phases", "phases.csv"),
         ("preprocess", "motion", "bspline"),
         ("preprocess", "foreground", "brain"),
         ("preprocess", "normalise", "nyul"),

@@ -52,7 +52,6 @@ minimum_auc = 0.60
 """
 PLANNED = [
     "cohort.classifications",
-    "cohort.phases",
     "preprocess.bias",
     "preprocess.foreground",
     "preprocess.motion",
@@ -62,7 +61,7 @@ PLANNED = [
     "train.models[4]",
 ]
 TODAY = {
-    r"^classifications = .*$|^phases = .*$": "",
+    r"^classifications = .*$": "",
     'bias = "n4"': 'bias = "none"',
     'foreground = "breast"': 'foreground = "body"',
     'motion = "rigid"': 'motion = "none"',

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from genovox.core.artifacts import atomic_path, hash_content, recall, write_json
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
 from genovox.core.volume import Volume, holds_point
+from genovox.phases.decisions import Decision, decide_exams
+from genovox.phases.exams import Exam, PhaseRole, find_exams
 from genovox.scans.dicom import Series, Stack, arrange_series, read_stack
 from genovox.scans.headers import Header, read_header
 from genovox.scans.index import index_headers, walk_files
-from genovox.scans.phases import Exam, PhaseRole, find_exams
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +74,13 @@ class Pseudonyms:
         return f"P-{hashlib.blake2b(name.encode(), key=self.key, digest_size=6).hexdigest()}"
 
 
-def open_archive(folder: Path, root: Path) -> Archive:
+def open_archive(folder: Path, root: Path, decisions: Mapping[str, Decision] | None = None) -> Archive:
     """Read what is new in a tree of DICOM files and arrange the whole of it.
 
     Args:
         folder: Searched with its subfolders; names do not matter.
         root: Folder of the study; ``.genovox`` in it holds the index, the stack files and the key of the pseudonyms.
+        decisions: What a person decided, by series UID.
 
     Raises:
         DataError: If there is no DICOM file, or the machine failed to read some.
@@ -90,6 +92,8 @@ def open_archive(folder: Path, root: Path) -> Archive:
     pseudonym = Pseudonyms(_read_key(root / ".genovox" / "key") if hidden else b"")
     series = [_refuse_nameless(one) for one in arrange_series(headers)]
     exams, roles = find_exams(series)
+    if decisions:
+        exams, roles = decide_exams(series, exams, roles, decisions)
     _warn_of_travellers(exams, pseudonym)
     codes = _Codes.of(series)
     stamps = {header.path: [header.size, header.mtime_ns] for header in headers}

@@ -50,7 +50,8 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
     intake = take_in(study)
     hashes = FileHashes(study.root / ".genovox" / "hashes.json")
     cohort = study.cohort
-    tables = [table for table in (cohort.images, cohort.labels, *cohort.tests, cohort.clinical, cohort.marks) if table]
+    named = (cohort.images, cohort.labels, *cohort.tests, cohort.clinical, cohort.marks, cohort.phases)
+    tables = [table for table in named if table]
     names = dict.fromkeys([*tables, *(image for case in intake.cases for image in case.images)])
     inputs = {name: intake.inputs.get(name) or _digest(hashes, study.root / name) for name in names}
     hashes.save()

@@ -27,6 +27,7 @@ from genovox.core.study import Study, relative_path
 from genovox.core.volume import holds_point
 from genovox.genetics.labels import LabelEvidence, read_labels
 from genovox.genetics.variants import read_genetic_tests
+from genovox.phases.sheet import read_sheet
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ def take_in(study: Study) -> Intake:
         return _take_archive(study, source)
     if cohort.marks:
         raise StudyError("cohort.marks goes with a DICOM tree; in a manifest, fill in the column point (x;y;z in mm)")
+    if cohort.phases:
+        raise StudyError("cohort.phases goes with a DICOM tree; in a manifest, list the phases in the column image")
     cases = read_manifest(source, part_column=cohort.splits.part_column)
     # Paths relative to the study, so that a run holds no path of this machine.
     cases = [replace(case, images=tuple(relative_path(image, study.root) for image in case.images)) for case in cases]
@@ -137,7 +140,8 @@ def _take_archive(study: Study, folder: Path) -> Intake:
         )
     if cohort.splits.part_column:
         raise StudyError("cohort.splits.part_column names a column of a manifest, cohort.images is a DICOM tree")
-    archive = open_archive(folder, study.root)
+    decisions = read_sheet(study.root / cohort.phases) if cohort.phases else {}
+    archive = open_archive(folder, study.root, decisions)
     clinical = _read_clinic(study, archive.pseudonym)
     _warn_of_strangers("the clinical table", clinical, archive.cases)
     clinical = _name_all_or_none(clinical, {case.patient_id for case in archive.cases})

@@ -12,7 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "explain": ("captum", "shap"),
     "fast": ("openvino",),
     "federated": ("nvflare",),
-    "fetch": ("idc_index",),
+    "fetch": ("idc_index", "idc_index_data", "pyarrow"),
     "genetics": ("cyvcf2",),
     "pacs": ("highdicom", "dicomweb_client"),
     "radiomics": ("mirp",),

@@ -127,7 +127,8 @@ class Study(Table):
         study.cohort.refuse_contradictions(name)
         study.train.refuse_lone_oracle(name)
         paths: dict[str, Any] = {
-            key: relative_path(getattr(study.cohort, key), root) for key in ("images", "labels", "clinical", "marks")
+            key: relative_path(getattr(study.cohort, key), root)
+            for key in ("images", "labels", "clinical", "marks", "phases")
         }
         paths["tests"] = tuple(relative_path(path, root) for path in study.cohort.tests)
         return study.model_copy(update={"cohort": study.cohort.model_copy(update=paths)})

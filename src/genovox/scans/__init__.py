@@ -1,1 +1,1 @@
-"""From DICOM files to the phases of dynamic examinations."""
+"""From DICOM files to the volumes of each series."""

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genovox.core.volume import read_volume
+from genovox.phases.exams import Exam, PhaseRole, StackInSeries, find_exams, find_volume_side
 from genovox.scans.dicom import Series, Stack
 from genovox.scans.headers import Header
-from genovox.scans.phases import Exam, PhaseRole, _find_side, _Phase, find_exams
 
 Grid = tuple[tuple[int, int, int], tuple[tuple[float, ...], ...]]
 Times = Sequence[float | None]
@@ -157,7 +157,7 @@ def test_a_biopsy_becomes_no_exam() -> None:
     for study in (by_study, by_name):
         exams, roles = find_exams(study)
         assert exams == []
-        assert {role.role for role in roles} == {"biopsy"}
+        assert {role.role for role in roles} == {"other"}
     exams, _ = find_exams([*VIBRANT, *[replace(one, study_uid="9") for one in by_study]])
     assert [exam.study_uid for exam in exams] == ["7"]
 
@@ -324,4 +324,4 @@ def test_the_side_of_a_real_breast(real_data: Path, side: str) -> None:
     volume = read_volume(real_data / "tcga-ao-a03m" / f"{side}_pre.nii.gz")
     shape = volume.array.shape[1:]
     one = _series("", 1, [1.0], grid=((shape[0], shape[1], shape[2]), tuple(map(tuple, volume.affine.tolist()))))
-    assert _find_side([_Phase(one, 0)]) == side
+    assert find_volume_side([StackInSeries(one, 0)]) == side

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genovox.core.errors import DataError
+from genovox.phases.names import DYNAMIC, RULES, SIDES, find_claim, find_numbers, find_side, names_biopsy, simplify
 from genovox.scans.dicom import SAME_GRID_MM, Series, Stack
 from genovox.scans.headers import Header
 
@@ -30,8 +31,8 @@ class PhaseRole:
     Attributes:
         series_uid: Its series.
         stack: Index in ``Series.stacks``; 0 for a series that has none.
-        role: ``pre``, ``post``, ``subtraction``, ``projection``, ``t2``, ``dwi``, ``adc``, ``localizer``, ``biopsy``,
-            ``reformat`` or ``other``.
+        role: ``pre``, ``post``, ``subtraction``, ``projection``, ``t2``, ``dwi``, ``adc``, ``localizer``, ``reformat``
+            or ``other``.
         phase: 0 for the pre-contrast phase, k for the k-th after contrast, None where it is not used.
         evidence: Why, in words that name no one.
     """
@@ -62,18 +63,16 @@ class Exam:
     roles: tuple[PhaseRole, ...]
 
 
-class _Rule(NamedTuple):
-    """Sets a series aside if its image type holds a word, its name matches, or its physics say so."""
+class _Physics(NamedTuple):
+    """Sets a series aside by what its header says of the acquisition."""
 
     role: str
     reason: str
-    name: str
-    image_types: str = ""
-    physics: Callable[[Header], bool] | None = None
+    holds: Callable[[Header], bool]
 
 
 @dataclass(frozen=True, eq=False)
-class _Phase:
+class StackInSeries:
     series: Series
     at: int
 
@@ -83,55 +82,21 @@ class _Phase:
 
     @property
     def name(self) -> str:
-        return _simplify(self.series.first.description or self.series.first.protocol)
+        return simplify(self.series.first.description or self.series.first.protocol)
 
     def play(self, role: str, phase: int | None, evidence: str) -> PhaseRole:
         return PhaseRole(self.series.series_uid, self.at, role, phase, evidence)
 
 
-# The first rule that holds decides. Names are in lower case with blanks for underscores; no rule reads a whole name.
-_RULES = (
-    _Rule("localizer", "localizer", r"\bloc\b|locali[sz]er|\bscout|\bsurvey\b|\b3[ -]?pl|\bpilot\b", "LOCALIZER"),
-    _Rule("biopsy", "biopsy", r"biops|\bbx\b|\bneedle\b|\bwire\b|\blocali[sz]ation\b"),
-    _Rule("other", "calibration", r"\bcal\b|calib|\bb1 ?map\b|\bshim\b"),
-    _Rule("other", "parameter map or marking", r"\bcad\b|colou?r|angiomap|wash ?(in|out)|\bkinetic|\bttp\b|\bpei\b"),
-    _Rule("projection", "projection", r"\bt?mips?\b|\bprojection\b|\bradials?\b", "MIP|PROJECTION|PROJECTION IMAGE"),
-    _Rule(
-        "subtraction",
-        "subtraction",
-        r"\bs{0,2}sub(tr\w*|s)?\d*\b|\(\d+/\d+/\d+\)-\(|post\w*\s*(-|minus)\s*pre",
-        "SUB|SUBTRACT|SUBTRACTED|SUBTRACTION",
-    ),
-    _Rule("reformat", "reformat", r"\bmpr\b|reformat|\bref\b|\bcurved\b", "MPR|REFORMATTED"),
-    _Rule("adc", "apparent diffusion coefficient", r"\b\w{0,4}adc\b|apparent diffusion", "ADC"),
-    _Rule(
+_PHYSICS = (
+    _Physics(
         "dwi",
         "diffusion",
-        r"\b[de]?dwi|\bdiff|\bdti\b|\bep2d\b|\bb ?=? ?\d{2,4}\b|\btrace",
-        "DIFFUSION|TRACEW",
         lambda header: (header.b_value or 0) > 0 or "EP" in header.scanning_sequence.upper().split("\\"),
     ),
-    _Rule(
-        "t2",
-        "T2-weighted",
-        r"\bs?t2|stir\b|\btirm\b|\bir[ -]fse\b|\bhaste\b|\bssfse\b",
-        physics=lambda header: (header.echo_time_ms or 0) > 40,
-    ),
-    _Rule("other", "not T1-weighted", r"\bpdw?\b", physics=lambda header: (header.repetition_time_ms or 0) > 1500),
-    _Rule("other", "fat or opposed", r"^(fat|in ?phase|out ?phase) ?:", "FAT|IN_PHASE|OUT_PHASE|OPP_PHASE|F|IP|OP"),
-    _Rule("other", "phase map", r"\bphase map\b", "P|PHASE MAP"),
+    _Physics("t2", "T2-weighted", lambda header: (header.echo_time_ms or 0) > 40),
+    _Physics("other", "not T1-weighted", lambda header: (header.repetition_time_ms or 0) > 1500),
 )
-_DYNAMIC = re.compile(r"dyn|vibrant|views|flash|thrive|fl3d|\bdce\b|contrast|multi ?phase|\bmph\b|\bbrava\b|\bperf")
-_PRE = re.compile(
-    r"\bpre\b|\bpre[- ]?con|\bunenhanced\b|\bnativ|\bohne\b|\bw/o\b(?!\s*(?:fs|fat|w\b))"
-    r"|\bwithout (?:contrast|gad|gd)|\bnon?[- ]?contrast"
-)
-_POST = re.compile(r"\bpost(?!er)|\b\d+(?:st|nd|rd|th) (?:post|dyn)|\b\d+ ?min|\bmit km\b|\bdelay")
-_MINUTES = re.compile(r"\b(\d{1,2}) ?min")
-_ORDINAL = re.compile(
-    r"\b(?:post|phase|ph|dyn)[- ]?(?:contrast[- ]?)?(\d{1,2})\b(?! ?min)|\b(\d{1,2})(?:st|nd|rd|th) (?:post|dyn|phase)"
-)
-_SIDES = {"left": re.compile(r"\b(?:lt|left|links)\b"), "right": re.compile(r"\b(?:rt|right|rechts)\b")}
 
 
 def find_exams(series: Sequence[Series]) -> tuple[list[Exam], list[PhaseRole]]:
@@ -157,7 +122,7 @@ def find_exams(series: Sequence[Series]) -> tuple[list[Exam], list[PhaseRole]]:
 
 
 def _judge_study(study: list[Series]) -> tuple[list[Exam], list[PhaseRole]]:
-    phases = [_Phase(series, at) for series in study for at in range(max(1, len(series.stacks)))]
+    phases = [StackInSeries(series, at) for series in study for at in range(max(1, len(series.stacks)))]
     roles = {phase: _set_aside(phase) for phase in phases}
     groups = _group_by_grid([phase for phase, role in roles.items() if role is None])
     for number, group in enumerate(groups):
@@ -182,29 +147,28 @@ def _judge_study(study: list[Series]) -> tuple[list[Exam], list[PhaseRole]]:
     return sorted(exams, key=lambda exam: exam.laterality), [role for role in roles.values() if role]
 
 
-def _set_aside(phase: _Phase) -> PhaseRole | None:
+def _set_aside(phase: StackInSeries) -> PhaseRole | None:
     """The role of what cannot be a dynamic phase; None for what can."""
     first, problem = phase.series.first, phase.series.problem
-    if re.search(_RULES[1].name, _simplify(first.study_description)):
-        return phase.play("biopsy", None, "biopsy by the study's name")
-    for rule in _RULES:
+    also = f"; {problem}" if problem else ""
+    for rule in RULES:
         by_type = set(rule.image_types.split("|")) & set(first.image_type)
-        by_name = re.search(rule.name, phase.name)
-        if by_type or by_name or (rule.physics and rule.physics(first)):
-            how = "image type" if by_type else "name" if by_name else "physics"
-            return phase.play(rule.role, None, f"{rule.reason} by its {how}" + (f"; {problem}" if problem else ""))
+        if by_type or re.search(rule.name, phase.name):
+            how = "image type" if by_type else "name"
+            return phase.play(rule.role, None, f"{rule.reason} by its {how}{also}")
+    for physics in _PHYSICS:
+        if physics.holds(first):
+            return phase.play(physics.role, None, f"{physics.reason} by its physics{also}")
+    if names_biopsy(first.study_description):
+        return phase.play("other", None, "biopsy by the study's name")
     return phase.play("other", None, problem) if problem else None
 
 
-def _simplify(text: str) -> str:
-    return text.lower().replace("_", " ")
-
-
-def _group_by_grid(phases: list[_Phase]) -> list[list[_Phase]]:
-    groups: list[list[_Phase]] = []
+def _group_by_grid(phases: list[StackInSeries]) -> list[list[StackInSeries]]:
+    groups: list[list[StackInSeries]] = []
     for phase in phases:
         for group in groups:
-            if _same_grid(group[0].stack, phase.stack) and _same_physics(group[0].stack.first, phase.stack.first):
+            if same_grid(group[0].stack, phase.stack) and _same_physics(group[0].stack.first, phase.stack.first):
                 group.append(phase)
                 break
         else:
@@ -212,7 +176,7 @@ def _group_by_grid(phases: list[_Phase]) -> list[list[_Phase]]:
     return groups
 
 
-def _same_grid(one: Stack, other: Stack) -> bool:
+def same_grid(one: Stack, other: Stack) -> bool:
     if one.shape != other.shape:
         return False
     z, y, x = one.shape
@@ -237,11 +201,11 @@ def _suppresses_fat(header: Header) -> bool:
     return "FS" in header.scan_options.upper().split("\\")
 
 
-def _choose_groups(groups: list[list[_Phase]]) -> tuple[list[list[_Phase]], str]:
+def _choose_groups(groups: list[list[StackInSeries]]) -> tuple[list[list[StackInSeries]], str]:
     """The dynamic series, or one for each side, and why the other groups are not."""
 
-    def rank(group: list[_Phase]) -> tuple[int, bool]:
-        return len(group), any(_DYNAMIC.search(phase.name) for phase in group)
+    def rank(group: list[StackInSeries]) -> tuple[int, bool]:
+        return len(group), any(DYNAMIC.search(phase.name) for phase in group)
 
     dynamic = [group for group in groups if len(group) >= 2]
     if not dynamic:
@@ -249,18 +213,18 @@ def _choose_groups(groups: list[list[_Phase]]) -> tuple[list[list[_Phase]], str]
     best = max(map(rank, dynamic))
     leaders = [group for group in dynamic if rank(group) == best]
     chosen = leaders
-    if all(_find_side(group) in _SIDES for group in leaders):
+    if all(find_volume_side(group) in SIDES for group in leaders):
         chosen = []
-        for side in _SIDES:
-            own = [group for group in dynamic if _find_side(group) == side]
+        for side in SIDES:
+            own = [group for group in dynamic if find_volume_side(group) == side]
             chosen += [group for group in own if rank(group) == max(map(rank, own))]
-    sides = [_find_side(group) for group in chosen]
-    if len(chosen) > 1 and sorted(sides) != sorted(_SIDES):
+    sides = [find_volume_side(group) for group in chosen]
+    if len(chosen) > 1 and sorted(sides) != sorted(SIDES):
         return [], f"{len(chosen)} groups of up to {best[0]} phases could be the dynamic series; choose one by hand"
     return chosen, f"{best[0]} phases on another grid are the dynamic series"
 
 
-def _find_side(group: list[_Phase]) -> str:
+def find_volume_side(group: list[StackInSeries]) -> str:
     """Where the volume lies: ``left``, ``right``, ``bilateral``, or empty if nothing tells or the tellers disagree."""
     stack = group[0].stack
     affine, size = np.array(stack.affine), np.array(stack.shape[::-1])
@@ -270,13 +234,12 @@ def _find_side(group: list[_Phase]) -> str:
     told = {"right" if centre_mm > 0 else "left"} if abs(centre_mm) >= _MIDLINE_MM else set()
     for phase in group:
         told.add(phase.stack.first.laterality)
-        named = [side for side, pattern in _SIDES.items() if pattern.search(phase.name)]
-        told |= set(named) if len(named) == 1 else set()
+        told.add(find_side(phase.name))
     told.discard("")
     return told.pop() if len(told) == 1 else ""
 
 
-def _make_exam(group: list[_Phase]) -> Exam:
+def _make_exam(group: list[StackInSeries]) -> Exam:
     """Order a dynamic series and find where contrast came.
 
     Raises:
@@ -287,7 +250,7 @@ def _make_exam(group: list[_Phase]) -> Exam:
     count, why = _count_pre(ordered)
     used = ordered[count - 1 :]
     times = tuple(time - seconds[count - 1] for time in seconds[count - 1 :]) if seconds else ()
-    side = _find_side(group)
+    side = find_volume_side(group)
     note = "" if side else "; side unknown: position, header and names do not tell, or disagree"
     roles = []
     for number, phase in enumerate(ordered, start=1 - count):
@@ -303,9 +266,9 @@ def _make_exam(group: list[_Phase]) -> Exam:
     return Exam(first.patient_id, first.study_uid, phases, times, side, tuple(roles))
 
 
-def _order_phases(group: list[_Phase]) -> tuple[list[_Phase], list[float], str]:
+def _order_phases(group: list[StackInSeries]) -> tuple[list[StackInSeries], list[float], str]:
     """The phases in order, their times in seconds (empty where unknown) and the clock that ordered them."""
-    clocks: tuple[tuple[str, Callable[[_Phase], float | None]], ...] = (
+    clocks: tuple[tuple[str, Callable[[StackInSeries], float | None]], ...] = (
         ("acquisition time", lambda phase: phase.stack.time_s),
         ("trigger time", _triggered),
         ("content time", lambda phase: phase.stack.first.content_s),
@@ -335,7 +298,7 @@ def _order_phases(group: list[_Phase]) -> tuple[list[_Phase], list[float], str]:
     )
 
 
-def _triggered(phase: _Phase) -> float | None:
+def _triggered(phase: StackInSeries) -> float | None:
     """Time of a series with one phase, as GE's scanners time phases that are stored apart: from a common start."""
     stack = phase.stack
     if stack.time_s is None or stack.order:
@@ -343,21 +306,16 @@ def _triggered(phase: _Phase) -> float | None:
     return stack.time_s + (stack.first.trigger_ms or 0) / 1000
 
 
-def _claim(phase: _Phase) -> str:
-    """``pre`` or ``post`` as the series' name says, or empty."""
-    pre, post = _PRE.search(phase.name), _POST.search(phase.name)
-    return "" if bool(pre) == bool(post) else "pre" if pre else "post"
+def _claim(phase: StackInSeries) -> str:
+    return find_claim(phase.name)
 
 
-def _numbers(phase: _Phase) -> dict[str, int]:
+def _numbers(phase: StackInSeries) -> dict[str, int]:
     """Numbers of a single phase in its series' name: minutes after contrast, or its place in the order."""
-    if len(phase.series.stacks) > 1:
-        return {}
-    found = {"minute": _MINUTES.search(phase.name), "ordinal": _ORDINAL.search(phase.name)}
-    return {kind: int(next(filter(None, match.groups()))) for kind, match in found.items() if match}
+    return {} if len(phase.series.stacks) > 1 else find_numbers(phase.name)
 
 
-def _check_names(ordered: list[_Phase], clock: str) -> None:
+def _check_names(ordered: list[StackInSeries], clock: str) -> None:
     for kind in ("minute", "ordinal"):
         numbers = [_numbers(phase)[kind] for phase in ordered if kind in _numbers(phase)]
         if numbers != sorted(numbers):
@@ -367,7 +325,7 @@ def _check_names(ordered: list[_Phase], clock: str) -> None:
             )
 
 
-def _count_pre(ordered: list[_Phase]) -> tuple[int, str]:
+def _count_pre(ordered: list[StackInSeries]) -> tuple[int, str]:
     """How many phases, from the first, are before contrast, and why."""
     claims = [_claim(phase) for phase in ordered]
     agents = [phase.stack.first.contrast_agent for phase in ordered]
@@ -390,7 +348,7 @@ def _count_pre(ordered: list[_Phase]) -> tuple[int, str]:
     return count, why
 
 
-def _ends_series(ordered: list[_Phase], count: int) -> bool:
+def _ends_series(ordered: list[StackInSeries], count: int) -> bool:
     """Whether no series of several phases lies before contrast as a whole: its header then omits the agent."""
     later = {phase.series.series_uid for phase in ordered[count:]}
     return all(len(p.series.stacks) == 1 or p.series.series_uid in later for p in ordered[:count])
