@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from genovox.cli import demo, doctor, init, predict, simulate, stages
+from genovox.cli import demo, doctor, init, labels, predict, simulate, stages
 
 app = typer.Typer(
     name="genovox",
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("simulate")(simulate.simulate)
+app.command("labels")(labels.labels)
 for verb in stages.STAGE_VERBS:
     app.command(verb.__name__)(verb)
 app.command("predict")(predict.predict)

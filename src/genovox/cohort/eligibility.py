@@ -46,7 +46,8 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
     intake = take_in(study)
     hashes = FileHashes(study.root / ".genovox" / "hashes.json")
     cohort = study.cohort
-    tables = [table for table in (cohort.images, cohort.labels, *cohort.tests, cohort.clinical, cohort.marks) if table]
+    genetics = (*cohort.tests, *cohort.classifications, cohort.panels, *cohort.coverage)
+    tables = [table for table in (cohort.images, cohort.labels, *genetics, cohort.clinical, cohort.marks) if table]
     names = dict.fromkeys([*tables, *(image for case in intake.cases for image in case.images)])
     inputs = {name: intake.inputs.get(name) or _digest(hashes, study.root / name) for name in names}
     hashes.save()
@@ -76,6 +77,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     intake = take_in(study)
     cases, labels = intake.cases, intake.labels
     _warn_of_strangers(cases, labels, show=labels.unit == "patient" or source.is_file())
+    for note in labels.notes:
+        log.warning("%s: %s", labels.name, note)
     evidence = [labels.find_evidence(case) for case in cases]
     odd = [proof for proof in evidence if "is neither 0" in proof.reason]
     if odd:
