@@ -71,9 +71,9 @@ class Classification:
     @property
     def word(self) -> str:
         """The class as evidence shows it."""
-        return (
-            ("likely pathogenic" if self.is_likely else "pathogenic") if self.category == PATHOGENIC else self.category
-        )
+        if self.category == PATHOGENIC:
+            return "likely pathogenic" if self.is_likely else "pathogenic"
+        return "passed over" if self.category == UNCLASSIFIED else self.category
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,6 @@ class Release:
         assembly: The one its coordinates are of; empty where it has none or both.
         entries: Classes by gene and name.
         unread: How many rows of the wanted genes have a name or class that was not understood.
-        low_review: How many rows were passed over for their review status.
     """
 
     name: str
@@ -108,7 +107,6 @@ class Release:
     assembly: str = ""
     entries: dict[tuple[str, str], list[Classification]] = field(default_factory=dict, repr=False)
     unread: int = 0
-    low_review: int = 0
 
 
 @dataclass(frozen=True)
@@ -237,20 +235,17 @@ def read_sheet(path: Path, *, genes: Collection[str]) -> Release:
         TableError: If it cannot be read, or no row names the columns.
     """
     rows = _read_rows(path)
-    columns: dict[str, int] = {}
-    start = 0
-    for start, row in enumerate(rows[:_HEADER_ROWS], start=1):
-        columns = _find_columns(row)
-        if {"gene", "hgvs", "class"} <= columns.keys():
-            break
-    else:
+    heads = [_find_columns(row) for row in rows[:_HEADER_ROWS]]
+    start = next((index for index, head in enumerate(heads) if {"gene", "hgvs", "class"} <= head.keys()), None)
+    if start is None:
         raise TableError(
             f"{path} must name gene, HGVS and classification in one of its first {_HEADER_ROWS} rows, none does; name "
             "its columns gene,hgvs,classification,date, or give a ClinVar variant_summary or VCF"
         )
+    columns = heads[start]
     entries: dict[tuple[str, str], list[Classification]] = {}
     unread = 0
-    for row in rows[start:]:
+    for row in rows[start + 1 :]:
         cells = {name: row[index].strip() if index < len(row) else "" for name, index in columns.items()}
         gene = find_today(cells["gene"].upper())
         if gene not in genes:

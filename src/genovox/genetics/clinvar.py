@@ -11,7 +11,7 @@ from pathlib import Path
 
 from genovox.core.errors import TableError
 from genovox.genetics.calls import name_alleles, open_vcf, stream_lines
-from genovox.genetics.classifications import Classification, Release, read_category, read_date, read_sheet
+from genovox.genetics.classifications import UNCLASSIFIED, Classification, Release, read_category, read_date, read_sheet
 from genovox.genetics.genes import SYMBOLS, find_today, locate_gene
 from genovox.genetics.hgvs import read_variant
 
@@ -35,7 +35,8 @@ def read_classifications(path: Path, *, genes: Collection[str], minimum_review: 
     Args:
         path: ClinVar's ``variant_summary`` or VCF, or a curated sheet.
         genes: Symbols to keep.
-        minimum_review: ClinVar's review status, 0 to 4 stars, below which a class is passed over.
+        minimum_review: ClinVar's review status, 0 to 4 stars; a class below it is kept as ``UNCLASSIFIED``, so that
+            evidence can tell that it was passed over.
 
     Raises:
         TableError: For a file that cannot be read, or a ClinVar release without a date.
@@ -69,7 +70,7 @@ def _read_summary(path: Path, titles: list[str], *, genes: Collection[str], mini
     gene_column = place["GeneSymbol"]
     entries: dict[tuple[str, str], list[Classification]] = {}
     wanted = {*genes, *(former for former, today in SYMBOLS.items() if today in genes)}
-    unread = low = 0
+    unread = 0
     lines = stream_lines(path, path.name)
     next(lines)
     for line in lines:
@@ -92,11 +93,10 @@ def _read_summary(path: Path, titles: list[str], *, genes: Collection[str], mini
             continue
         stars = count_stars(cells[place["ReviewStatus"]])
         if stars < minimum_review:
-            low += 1
-            continue
+            found = (UNCLASSIFIED, False)
         evaluated = read_date(cells[place["LastEvaluated"]], is_american=True) or released
         _add(entries, next(iter(owners)), names, Classification(*found, path.name, "clinvar", stars, evaluated))
-    return Release(path.name, "clinvar", released, "", entries, unread, low)
+    return Release(path.name, "clinvar", released, "", entries, unread)
 
 
 def _name_place(cells: list[str], place: dict[str, int], symbol: str) -> frozenset[str]:
@@ -115,7 +115,7 @@ def _read_vcf(path: Path, *, genes: Collection[str], minimum_review: int) -> Rel
     header, records = open_vcf(path, path.name, genes=genes)
     released = _date_release(path, header.file_date)
     entries: dict[tuple[str, str], list[Classification]] = {}
-    unread = low = 0
+    unread = 0
     for record in records:
         info = dict(pair.partition("=")[::2] for pair in record.info.split(";"))
         named = {find_today(one.partition(":")[0]) for one in info.get("GENEINFO", "").split("|")}
@@ -127,14 +127,13 @@ def _read_vcf(path: Path, *, genes: Collection[str], minimum_review: int) -> Rel
             continue
         stars = count_stars(info.get("CLNREVSTAT", ""))
         if stars < minimum_review:
-            low += 1
-            continue
+            found = (UNCLASSIFIED, False)
         for alternate in record.alternates:
             if re.fullmatch("[ACGTN]+", alternate):
                 names = name_alleles(record.gene, header.assembly, record.position, record.reference, alternate)
                 entry = Classification(*found, path.name, "clinvar", stars, released)
                 _add(entries, record.gene.symbol, names, entry)
-    return Release(path.name, "clinvar", released, header.assembly, entries, unread, low)
+    return Release(path.name, "clinvar", released, header.assembly, entries, unread)
 
 
 def _add(

@@ -92,14 +92,15 @@ def read_bed(path: Path, *, genes: Collection[str]) -> dict[str, list[tuple[int,
         if not line.strip() or line.startswith(("#", "track", "browser")):
             continue
         cells = line.split()
-        if len(cells) < 3 or not (cells[1].isdecimal() and cells[2].isdecimal()) or int(cells[1]) > int(cells[2]):
+        numbers = [cell for cell in cells[1:3] if re.fullmatch(r"\d{1,10}", cell)]
+        if len(numbers) < 2 or int(numbers[0]) > int(numbers[1]):
             raise TableError(
-                f"{path.name} row {number} must be chromosome, start and end (BED), start not after end; export it again"
+                f"{path.name} row {number} must be chromosome, start and end (BED), the end not first; export it"
             )
         rows += 1
         chromosome = re.sub(r"^chr", "", cells[0], flags=re.IGNORECASE)
         if chromosome in chromosomes:
-            found.setdefault(chromosome, []).append((int(cells[1]) + 1, int(cells[2])))
+            found.setdefault(chromosome, []).append((int(numbers[0]) + 1, int(numbers[1])))
     if not rows:
         raise TableError(f"{path.name} holds no region; give the BED of what was read")
     return {chromosome: join_stretches(stretches) for chromosome, stretches in found.items()}

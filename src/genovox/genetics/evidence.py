@@ -1,5 +1,6 @@
 """All tests of a study as one source of labels: tables, MAF and VCF files, classified by published classes."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import pandas as pd
 from genovox.core.case import Case
 from genovox.core.errors import StudyError, TableError
 from genovox.genetics.calls import CallFile, SampleCalls, read_calls
-from genovox.genetics.classifications import UNCLASSIFIED, Classifications
+from genovox.genetics.classifications import UNCLASSIFIED, Classifications, Release
 from genovox.genetics.clinvar import read_classifications
 from genovox.genetics.coverage import FULL, Panel, read_bed, read_panels, share_read
 from genovox.genetics.genes import list_located, locate_gene
@@ -118,10 +119,9 @@ def read_genetic_tests(sources: Sources, *, pseudonym: Callable[[str], str] = st
             f"cohort.genes must list at least one gene symbol and nothing else, got {list(sources.genes)}; "
             'write them as in genes = ["BRCA1", "BRCA2"]'
         )
-    wanted = {*listed, *list_located()}
+    wanted = frozenset({*listed, *list_located()})
     releases = [
-        read_classifications(path, genes=wanted, minimum_review=sources.minimum_review)
-        for path in dict.fromkeys(sources.classifications)
+        _recall_release(path, wanted, sources.minimum_review) for path in dict.fromkeys(sources.classifications)
     ]
     classifications = Classifications(tuple(releases), sources.precedence)
     panels = read_panels(sources.panels) if sources.panels else {}
@@ -155,19 +155,34 @@ def read_genetic_tests(sources: Sources, *, pseudonym: Callable[[str], str] = st
     findings = {key: rules.judge_patient(rows) for key, rows in patients.rows.items()}
     labels = {key: (finding.label, finding.source, finding.reason) for key, finding in findings.items()}
     notes = [
-        f"{release.name}: {count} {what}"
+        f"{release.name}: {release.unread} entries of the genes hold no class or no name that is read"
         for release in releases
-        for count, what in (
-            (release.unread, "entries of the genes without a class or a name that we read"),
-            (release.low_review, f"entries below {sources.minimum_review} stars passed over"),
-        )
-        if count
+        if release.unread
     ]
     warnings = Counter(warning for finding in findings.values() for warning in finding.warnings)
     notes += [
         f"{count} {'patients' if count > 1 else 'patient'}: {warning}" for warning, count in warnings.most_common()
     ]
     return GeneticTests(", ".join(names), labels, findings=findings, notes=tuple(notes))
+
+
+def _recall_release(path: Path, genes: frozenset[str], minimum_review: int) -> Release:
+    """A file of classifications; one that did not change is read once a process, since ClinVar's takes minutes."""
+    try:
+        status = path.stat()
+    except OSError:
+        return read_classifications(path, genes=genes, minimum_review=minimum_review)
+    return _read_release(path, (status.st_size, status.st_mtime_ns), genes, minimum_review)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_release(
+    path: Path,
+    stamp: tuple[int, int],  # noqa: ARG001 - tells one content from another
+    genes: frozenset[str],
+    minimum_review: int,
+) -> Release:
+    return read_classifications(path, genes=genes, minimum_review=minimum_review)
 
 
 class _Patients:
@@ -224,9 +239,9 @@ class _CallAdopter:
         rows = []
         for call in calls.calls:
             given = self.classifications.find({call.gene}, call.names)
-            if not given and not call.near_exon:
-                continue
             verdict = self.classifications.choose(given)
+            if verdict.chosen.category == UNCLASSIFIED and not call.near_exon:
+                continue
             warnings = [f"sources disagree: {verdict.disagreement}"] if verdict.disagreement else []
             rows.append(
                 Row(
@@ -235,7 +250,7 @@ class _CallAdopter:
                     genes=frozenset({call.gene}),
                     named=True,
                     names=call.names,
-                    classification=verdict.chosen.category if given else UNCLASSIFIED,
+                    classification=verdict.chosen.category,
                     detected=True,
                     tested=frozenset(),
                     scope="",

@@ -46,8 +46,8 @@ COLUMNS: dict[str, str] = {
 """Our columns and what else laboratories call them, the most telling first."""
 _RESULTS = {
     "detected": "detected, positive, pos, variant detected, mutation detected, present, found, yes, mutated",
-    "not detected": "not detected, negative, neg, none detected, no variant detected, no mutation detected, none found, "
-    "no pathogenic variant detected, not found, absent, wild type, wildtype, wt",
+    "not detected": "not detected, negative, neg, none detected, no variant detected, no mutation detected, not found, "
+    "no pathogenic variant detected, none found, absent, wild type, wildtype, wt",
     "in calls": "see vcf, vcf, in vcf, see calls, in calls",
 }
 _NO_CLASS = {"", "-", "none", "na", "n/a", "not applicable"}
@@ -164,8 +164,9 @@ class RowReader:
         gene_level = result == "not detected" and not variant.named and not cells.get("genes_tested") and not panel
         if gene_level and scope == FULL:
             full = told
-        if panel and not tested:
-            tested, full = tuple(panel.genes), panel.list_full(scope)
+        if panel:
+            full |= panel.list_full(scope) & frozenset(tested or panel.genes)
+            tested = tested or tuple(panel.genes)
         tested_on = read_date(cells.get("date", ""))
         given = [Classification(*own, evaluated=tested_on)] if own else []
         given += self.classifications.find(genes, variant.names)
@@ -173,6 +174,8 @@ class RowReader:
         chosen = verdict.chosen if verdict else Classification(UNCLASSIFIED)
         warnings = [f"sources disagree: {verdict.disagreement}"] if verdict and verdict.disagreement else []
         detected = result == "detected"
+        if cells.get("panel") and not panel:
+            warnings.append("a panel is named and no table of panels says what it reads: give panels")
         warnings += _warn_of_method(cells, full, panel) + (_warn_of_mosaic(cells) if detected else [])
         return Row(
             table=table,
@@ -186,7 +189,7 @@ class RowReader:
             scope=scope or (panel.scope if panel else ""),
             origin=find_word(cells.get("origin", ""), ORIGINS) or "unknown",
             problem="; ".join(problems),
-            word=word if not given else "",
+            word=word if chosen.category == UNCLASSIFIED else "",
             full=full,
             is_pointer=result == "in calls",
             is_likely=chosen.is_likely,

@@ -181,10 +181,16 @@ class Rules:
             pick((*clear, *far), lambda row: row.classification == CONFLICTING),
             "conflicting classifications of a variant in {genes}: name a precedence, or keep what is confirmed",
         )
+        unclassified = pick((*clear, *far), lambda row: row.classification == UNCLASSIFIED and not row.word)
         doubt(
             "no class",
-            pick((*clear, *far), lambda row: row.classification == UNCLASSIFIED and not row.word),
+            pick(unclassified, lambda row: not row.sources),
             "a variant in {genes} was detected and has no classification: fill it in",
+        )
+        doubt(
+            "class below the minimum review",
+            pick(unclassified, lambda row: bool(row.sources)),
+            "a variant in {genes} has no class but one below the minimum review status: classify it",
         )
         for word in sorted({row.word for row in (*clear, *far) if row.word}):
             rule = f"classification {word} of a variant in {{genes}} is none of {list_classes()}: correct it"
@@ -217,7 +223,7 @@ class Rules:
                 statuses[gene] = _LIKELY_CARRIER if all(row.is_likely for row in own) else _CARRIER
             elif _CONFLICTING in kinds:
                 statuses[gene] = _CONFLICTING
-            elif kinds & {"VUS", "no class"}:
+            elif kinds & {"VUS", "no class", "class below the minimum review"}:
                 statuses[gene] = _VUS
             elif any(gene in row.full for row in full) and not kinds:
                 statuses[gene] = _NON_CARRIER
@@ -319,6 +325,8 @@ def _describe_evidence(found: Sequence[Row], somatic: Sequence[Row], full: Seque
         classes = "; ".join(words) or "no class"
         origin = "" if row.origin == "germline" else f" [{row.origin}]"
         variant = re.sub(r"\s+", " ", row.variant) or "a variant"
+        others = [name.replace(":", ".") for name in sorted(row.names) if name.startswith("c:")]
+        variant += "".join(f" = {name}" for name in others if name not in variant.lower())
         parts.append(f"{list_genes(row.genes)} {variant}{origin}: {classes} <{cite([row])}>")
     for row in full:
         if row.full & set(genes):
