@@ -262,7 +262,7 @@ class _CallAdopter:
                     sources=tuple(given),
                 )
             )
-        full, cnv = self._list_full(file, sample, calls)
+        full, gaps, cnv = self._list_full(file, sample, calls)
         warnings = [] if cnv == "yes" or not full else [SMALL_VARIANTS_ONLY]
         rows.append(
             Row(
@@ -277,31 +277,36 @@ class _CallAdopter:
                 scope=FULL if full else "",
                 origin=origin,
                 full=frozenset(full),
+                doubt=", ".join(gaps),
                 warnings=tuple(warnings),
             )
         )
         return rows
 
-    def _list_full(self, file: CallFile, sample: str, calls: SampleCalls) -> tuple[list[str], str]:
-        """Listed genes read in full by the panel, the BED or the gVCF, and the panel's word on CNV."""
+    def _list_full(self, file: CallFile, sample: str, calls: SampleCalls) -> tuple[list[str], list[str], str]:
+        """Listed genes read in full by the panel, the BED or the gVCF, what is missing, and the panel's word on CNV."""
         stem = file.name.rpartition("/")[2].lower().partition(".")[0]
         panel = self.panels.get(stem) or (next(iter(self.panels.values())) if len(self.panels) == 1 else None)
         owners = {other.lower() for other in file.samples}
         stems = {path: path.name.partition(".")[0].lower() for path in self.beds}
         own = [bed for path, bed in self.beds.items() if stems[path] == sample.lower()]
         beds = own or [bed for path, bed in self.beds.items() if stems[path] not in owners]
-        full = []
+        full, gaps = [], []
         for symbol in self.listed:
             gene = locate_gene(symbol, file.assembly)
             if calls.uncalled.get(symbol):
+                gaps.append(f"{symbol} has a site without a genotype")
                 continue
             by_panel = panel is not None and symbol in panel.list_full()
             stretches = [*calls.read.get(symbol, [])]
             if gene:
                 stretches += [stretch for bed in beds for stretch in bed.get(gene.chromosome, ())]
-            if by_panel or (gene and stretches and share_read(gene, stretches) == 1.0):
+            share = 1.0 if by_panel else share_read(gene, stretches) if gene else 0.0
+            if share == 1.0:
                 full.append(symbol)
-        return full, panel.cnv if panel else ""
+            elif share:
+                gaps.append(f"{symbol} read to {100 * min(share, 0.999):.1f}%")
+        return full, gaps, panel.cnv if panel else ""
 
 
 def _find_newest(patients: Mapping[str, Sequence[Row]], released: Sequence[date | None]) -> date | None:

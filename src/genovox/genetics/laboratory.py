@@ -334,7 +334,7 @@ def _adopt_maf(table: pd.DataFrame, name: str) -> pd.DataFrame:
             "hgvs": names,
             "result": "detected",
             "origin": origin.where(origin == "germline", "somatic"),
-            "fraction": fraction.map("{:.3f}".format, na_action="ignore").fillna(""),
+            "fraction": ["" if pd.isna(share) else f"{share:.3f}" for share in fraction],
         }
     )
 

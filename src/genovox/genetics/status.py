@@ -244,7 +244,10 @@ class Rules:
             reason = f"{', '.join(missing)} not tested in full, only by tests of scope {listed} ({cite(germline)})"
         if unread := [row for row in full if row.tested is None]:
             reason += f" (genes_tested is no list of symbols joined by ; in {cite(unread)}: write it so)"
-        if silent := [row for row in germline if not row.number and not row.full]:
+        partly = [row for row in germline if not row.number and not row.detected and row.doubt]
+        if partly:
+            reason += f" ({'; '.join(dict.fromkeys(row.doubt for row in partly))} in {cite(partly)})"
+        elif silent := [row for row in germline if not row.number and not row.detected and not row.full]:
             reason += f" (calls do not say what was read: give panels, a BED or a gVCF for {cite(silent)})"
         if uncounted := [row for row in rows if row.origin != "germline" and row.scope == FULL]:
             reason += f" (tumour or unknown origin never counts: {cite(uncounted)})"
