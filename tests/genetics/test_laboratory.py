@@ -40,8 +40,8 @@ def _one(folder: Path, header: str, cells: str, reader: RowReader = READER) -> R
 def test_columns_by_other_names(tmp_path: Path, header: str, separator: str) -> None:
     cells = "p1,BRCA1,c.68_69delAG,Pathogenic,Positive,BRCA1/2,full,germline"
     row = _one(tmp_path, header.replace(",", separator), cells.replace(",", separator))
-    assert (row.genes, row.names, row.classification) == ({"BRCA1"}, {"c:68_69del"}, PATHOGENIC)
-    assert (row.detected, row.scope, row.origin, row.full) == (True, "full", "germline", {"BRCA1", "BRCA2"})
+    assert (row.genes, row.names, row.classification) == (frozenset({"BRCA1"}), frozenset({"c:68_69del"}), PATHOGENIC)
+    assert (row.detected, row.scope, row.origin, row.full) == (True, "full", "germline", frozenset({"BRCA1", "BRCA2"}))
     assert row.problem == ""
 
 
@@ -52,13 +52,13 @@ def test_every_other_name_is_told_once() -> None:
 
 def test_patient_gene_and_class_are_enough(tmp_path: Path) -> None:
     row = _one(tmp_path, "patient,gene,class", "p1,RNF53,5")
-    assert (row.genes, row.detected, row.classification, row.scope) == ({"BRCA1"}, True, PATHOGENIC, "")
+    assert (row.genes, row.detected, row.classification, row.scope) == (frozenset({"BRCA1"}), True, PATHOGENIC, "")
     assert (row.origin, row.full, row.problem) == ("unknown", frozenset(), "")
 
 
 def test_a_variant_tells_its_gene(tmp_path: Path) -> None:
     row = _one(tmp_path, "patient,variant,class", "p1,NM_000059.4:c.5946delT,LP")
-    assert (row.genes, row.is_likely) == ({"BRCA2"}, True)
+    assert (row.genes, row.is_likely) == (frozenset({"BRCA2"}), True)
 
 
 def test_old_names_have_a_column_of_their_own(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_patient_has_an_id(tmp_path: Path) -> None:
 def test_panels_say_what_was_read(tmp_path: Path) -> None:
     header, reader = "patient,panel,result,origin,scope,genes_tested", RowReader(READER.listed, panels=PANELS)
     row = _one(tmp_path, header, "p1,Hereditary,negative,germline,,", reader)
-    assert (row.full, row.scope) == ({"BRCA1", "BRCA2"}, "full")
+    assert (row.full, row.scope) == (frozenset({"BRCA1", "BRCA2"}), "full")
     assert row.warnings == ("a full test without deletions and duplications of exons (CNV)",)
     row = _one(tmp_path, header, "p1,HEREDITARY,negative,germline,,BRCA1", reader)
     assert row.full == {"BRCA1"}
@@ -168,8 +168,8 @@ def test_a_maf_is_somatic_unless_it_says_germline(tmp_path: Path) -> None:
         name="calls.maf",
     )
     one, two = rows["p1"]
-    assert (one.origin, one.names, one.number, one.warnings) == ("germline", {"c:68_69del"}, 3, ())
-    assert (two.origin, two.names) == ("somatic", {"c:181t>g"})
+    assert (one.origin, one.names, one.number, one.warnings) == ("germline", frozenset({"c:68_69del"}), 3, ())
+    assert (two.origin, two.names) == ("somatic", frozenset({"c:181t>g"}))
     (three,) = rows["p2"]
     assert (three.origin, three.detected) == ("somatic", True)
     assert "clonal haematopoiesis" in three.warnings[0]

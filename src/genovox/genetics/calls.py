@@ -6,9 +6,10 @@ which is not read, so both sides must be left-aligned, as callers and ClinVar wr
 """
 
 import gzip
+import io
 import re
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -178,8 +179,13 @@ def name_alleles(gene: Gene, assembly: str, position: int, reference: str, alter
     return frozenset(names | ({coding.replace("c.", "c:").lower()} if coding else set()))
 
 
-def stream_lines(path: Path, name: str) -> Iterator[str]:
+def stream_lines(path: Path, name: str, keep: Callable[[bytes], bool] | None = None) -> Iterator[str]:
     """Lines of a text file, gzip or not, or of a BCF; bounded in memory.
+
+    Args:
+        path: The file.
+        name: How messages call it.
+        keep: Yield the first line and those of which this is true; the others are not decoded.
 
     Raises:
         TableError: For a file that is missing, damaged, or holds a line of no text file.
@@ -194,11 +200,14 @@ def stream_lines(path: Path, name: str) -> Iterator[str]:
         if head == b"BCF":
             yield from _stream_bcf(path, name)
             return
-        with gzip.open(path, "rb") if packed else path.open("rb") as stream:
+        with io.BufferedReader(gzip.open(path, "rb") if packed else path.open("rb", 0), 1 << 20) as stream:
+            is_first = True
             while line := stream.readline(_LONGEST_LINE):
                 if len(line) == _LONGEST_LINE:
                     raise TableError(f"{name} holds a line longer than {_LONGEST_LINE >> 20} MiB; it is no text table")
-                yield line.decode("utf-8", errors="replace")
+                if keep is None or is_first or keep(line):
+                    yield line.decode("utf-8", errors="replace")
+                is_first = False
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise TableError(f"{name} is damaged or cut short (gzip); copy it again") from None
     except OSError as error:

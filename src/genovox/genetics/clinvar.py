@@ -71,13 +71,16 @@ def _read_summary(path: Path, titles: list[str], *, genes: Collection[str], mini
     entries: dict[tuple[str, str], list[Classification]] = {}
     wanted = {*genes, *(former for former, today in SYMBOLS.items() if today in genes)}
     unread = 0
-    lines = stream_lines(path, path.name)
+    in_bytes = {symbol.encode() for symbol in wanted}
+
+    def is_wanted(line: bytes) -> bool:
+        # Of several genes ("BRCA1;LOC110485084") the name tells the one that is meant.
+        cells = line.split(b"\t", gene_column + 1)
+        return len(cells) > gene_column + 1 and not in_bytes.isdisjoint(cells[gene_column].split(b";"))
+
+    lines = stream_lines(path, path.name, is_wanted)
     next(lines)
     for line in lines:
-        start = line.split("\t", gene_column + 1)
-        # Of several genes ("BRCA1;LOC110485084") the name tells the one that is meant.
-        if len(start) <= gene_column or wanted.isdisjoint(start[gene_column].split(";")):
-            continue
         cells = line.rstrip("\r\n").split("\t")
         if len(cells) < len(titles):
             unread += 1

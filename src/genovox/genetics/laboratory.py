@@ -325,7 +325,7 @@ def _adopt_maf(table: pd.DataFrame, name: str) -> pd.DataFrame:
         ~hgvs.str.contains(":") & (column("transcript_id") != ""), hgvs
     )
     alternate, depth = (pd.to_numeric(column(title), errors="coerce") for title in ("t_alt_count", "t_depth"))
-    fraction = (alternate / depth).where(depth > 0)
+    shares = (alternate / depth).where(depth > 0)
     origin = column("mutation_status").str.strip().str.lower()
     return pd.DataFrame(
         {
@@ -334,7 +334,7 @@ def _adopt_maf(table: pd.DataFrame, name: str) -> pd.DataFrame:
             "hgvs": names,
             "result": "detected",
             "origin": origin.where(origin == "germline", "somatic"),
-            "fraction": ["" if pd.isna(share) else f"{share:.3f}" for share in fraction],
+            "fraction": [f"{share:.3f}" if share >= 0 else "" for share in shares],
         }
     )
 
