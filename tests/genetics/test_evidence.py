@@ -67,7 +67,8 @@ def test_calls_with_a_panel(folder: Path) -> None:
     assert found["p1"].statuses == {"BRCA1": "carrier", "BRCA2": "non-carrier"}
     assert found["p2"].statuses == {"BRCA1": "non-carrier", "BRCA2": "non-carrier"}
     assert found["p3"].reason == ("a pathogenic call in BRCA1 is not confirmed: depth 8; confirm it (calls.vcf)")
-    assert "c.181t>g" in found["p1"].evidence
+    assert "GRCh38:17:43106487:A>C = c.181T>G: pathogenic" in found["p1"].evidence
+    assert found["p1"].warnings == ()
     assert "clinvar.vcf, 3 of 4 stars, 2026-11-09" in found["p1"].evidence
 
 
@@ -256,6 +257,27 @@ def test_old_tests_and_stale_classes_are_told(folder: Path) -> None:
     assert found["p3"].warnings == ()
 
 
+def test_a_deep_call_without_a_class_is_no_question(folder: Path) -> None:
+    (folder / "calls.vcf").write_text(VCF + "chr17\t43100000\t.\tA\tG\t50\tPASS\t.\tGT\t0/0\t0/1\t0/0\n")
+    assert _calls(folder, panels=folder / "panels.csv")["p2"].label == 0
+
+
+def test_a_gene_whose_place_is_unknown_is_read_by_a_panel_alone(folder: Path) -> None:
+    given = {"genes": ["BRCA2", "NBN"], "coverage": [_bed(folder, "targets.bed")]}
+    assert _calls(folder, **given)["p2"].reason == ("1 of 2 listed genes not tested in full: NBN")
+    (folder / "panels.csv").write_text("panel,gene,scope\nwhole,BRCA2,full\nwhole,NBN,full\n")
+    assert _calls(folder, panels=folder / "panels.csv", **given)["p2"].label == 0
+
+
+def test_two_files_of_one_release(folder: Path) -> None:
+    """The release is read once, and again when it changes."""
+    sheet = _tests(folder, "gene,hgvs,class\nBRCA1,c.181T>G,P\n", "sheet.csv")
+    table = _tests(folder, HEADER + "p1,BRCA1,c.181T>G,,detected,,,,germline\n")
+    assert _findings(table, classifications=[sheet, sheet])["p1"].label == 1
+    sheet.write_text("gene,hgvs,class\nBRCA1,c.181T>G,Benign\n")
+    assert _findings(table, classifications=[sheet])["p1"].label is None
+
+
 def test_what_a_run_may_hold_has_no_variant_and_no_day(folder: Path) -> None:
     table = _tests(folder, HEADER + "p1,BRCA1,c.181T>G,P,detected,BRCA1/2,full,2015-01-01,germline\n")
     sources = Sources([table, folder / "calls.vcf"], classifications=[folder / "clinvar.vcf"], calls_origin="germline")
@@ -264,6 +286,15 @@ def test_what_a_run_may_hold_has_no_variant_and_no_day(folder: Path) -> None:
         text = f"{tests.find_evidence(Case('c', patient_id, ('x.nii',)))} {tests} {tests.findings} {tests.notes}"
         assert not re.search(r"181|43106487|2015|2026-11-09", text)
     assert tests.find_evidence(Case("c", "p1", ("x.nii",))).statuses == "BRCA1 carrier; BRCA2 non-carrier"
+
+
+def test_a_file_named_after_a_patient_is_called_by_its_number(folder: Path) -> None:
+    (folder / "jane_doe.vcf").write_text(VCF.replace("p1\tp2\tp3", "JANE_DOE\tp2\tp3"))
+    sources = Sources([folder / "jane_doe.vcf"], classifications=[folder / "clinvar.vcf"], calls_origin="germline")
+    tests = read_genetic_tests(sources, pseudonym=lambda name: f"x{len(name)}{name[-1]}")
+    evidence = tests.find_evidence(Case("c", "x8E", ("x.nii",)))
+    assert (evidence.label, evidence.source) == (1, "calls 1")
+    assert "jane" not in f"{tests.rows}".lower()
 
 
 def test_the_table_of_labels(folder: Path) -> None:

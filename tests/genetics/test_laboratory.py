@@ -61,6 +61,13 @@ def test_a_variant_tells_its_gene(tmp_path: Path) -> None:
     assert (row.genes, row.is_likely) == (frozenset({"BRCA2"}), True)
 
 
+def test_a_gene_and_a_variant_of_another_gene(tmp_path: Path) -> None:
+    for variant in ("NM_007294.4:c.68_69del", "BRCA1 c.68_69del", "NM_007294.4(BRCA1):c.68_69del"):
+        row = _one(tmp_path, "patient,gene,variant,class", f"p1,BRCA2,{variant},5")
+        assert row.problem == "gene and variant in tests.csv row 2 are of two genes: correct one"
+    assert _one(tmp_path, "patient,gene,variant,class", "p1,BRCA1/2,NM_007294.4:c.68_69del,5").problem == ""
+
+
 def test_old_names_have_a_column_of_their_own(tmp_path: Path) -> None:
     row = _one(tmp_path, "patient,gene,hgvs,bic,class", "p1,BRCA1,,1186A>G,benign")
     assert row.names == {"c:1067a>g"}
@@ -115,7 +122,7 @@ def test_panels_say_what_was_read(tmp_path: Path) -> None:
     header, reader = "patient,panel,result,origin,scope,genes_tested", RowReader(READER.listed, panels=PANELS)
     row = _one(tmp_path, header, "p1,Hereditary,negative,germline,,", reader)
     assert (row.full, row.scope) == (frozenset({"BRCA1", "BRCA2"}), "full")
-    assert row.warnings == ("a full test without deletions and duplications of exons (CNV)",)
+    assert row.limits == ("a full test without deletions and duplications of exons (CNV)",)
     row = _one(tmp_path, header, "p1,HEREDITARY,negative,germline,,BRCA1", reader)
     assert row.full == {"BRCA1"}
     row = _one(tmp_path, header, "p1,Hereditary,negative,germline,single site,", reader)
@@ -150,9 +157,9 @@ def test_what_is_odd_is_told(tmp_path: Path, column: str, cell: str, word: str) 
     row = _one(tmp_path, header, f"p1;BRCA1;5;full;BRCA1;{cell}")
     assert row.classification == PATHOGENIC
     if word:
-        assert any(word in warning for warning in row.warnings)
+        assert any(word in warning for warning in (*row.warnings, *row.limits))
     else:
-        assert row.warnings == ()
+        assert row.warnings == row.limits == ()
 
 
 MAF = "#version 2.4\nHugo_Symbol\tTumor_Sample_Barcode\tMutation_Status\tHGVSc\tTranscript_ID\tt_depth\tt_alt_count\n"
@@ -174,6 +181,12 @@ def test_a_maf_is_somatic_unless_it_says_germline(tmp_path: Path) -> None:
     assert (three.origin, three.detected) == ("somatic", True)
     assert "clonal haematopoiesis" in three.warnings[0]
     assert not any(row.full for row in (one, two, three))
+
+
+@pytest.mark.parametrize("row", ["BRCA1\tp1\tGermline\tc.1A>G\t\tx\t5\n", "BRCA1\tp1\tGermline\tc.1A>G\t\t0\t0\n"])
+def test_a_maf_without_reads_has_no_fraction(tmp_path: Path, row: str) -> None:
+    ((found,),) = _read(tmp_path, MAF + row).values()
+    assert (found.detected, found.warnings) == (True, ())
 
 
 def test_a_maf_needs_names(tmp_path: Path) -> None:

@@ -129,10 +129,12 @@ def read_genetic_tests(sources: Sources, *, pseudonym: Callable[[str], str] = st
     paths = list(dict.fromkeys(sources.tests))
     names = _name_tables(paths)
     reader = RowReader(listed, classifications, panels)
-    files = []
+    files: list[CallFile] = []
     for path, name in zip(paths, names, strict=True):
         if path.name.lower().endswith(_CALL_SUFFIXES):
-            files.append(read_calls(path, name, genes=wanted))
+            file = read_calls(path, name, genes=wanted)
+            named_after_one = any(sample.casefold() in name.casefold() for sample in file.samples)
+            files.append(replace(file, name=f"calls {len(files) + 1}") if named_after_one else file)
         else:
             reader.read_table(path, name, patients.keep)
     for file in files:
@@ -258,12 +260,11 @@ class _CallAdopter:
                     is_likely=verdict.chosen.is_likely,
                     doubt=", ".join(call.weak),
                     warnings=tuple(warnings),
-                    variant=" = ".join(sorted(call.names)),
+                    variant=next(iter(sorted(call.names))),
                     sources=tuple(given),
                 )
             )
         full, gaps, cnv = self._list_full(file, sample, calls)
-        warnings = [] if cnv == "yes" or not full else [SMALL_VARIANTS_ONLY]
         rows.append(
             Row(
                 table=file.name,
@@ -278,7 +279,7 @@ class _CallAdopter:
                 origin=origin,
                 full=frozenset(full),
                 doubt=", ".join(gaps),
-                warnings=tuple(warnings),
+                limits=() if cnv == "yes" or not full else (SMALL_VARIANTS_ONLY,),
             )
         )
         return rows

@@ -64,10 +64,13 @@ ORIGINS = {
     "somatic": "somatic, tumour, tumor, tumour only, tumor only",
 }
 _ANSWERS = {"yes": "yes, y, true, 1, done, included", "no": "no, n, false, 0, not done, not included"}
-# Screening that misses known kinds of variants (doi:10.1002/humu.10061: detection by method).
+# Screening that misses known kinds of variants (doi:10.1136/jmg.38.12.824).
 _LIMITED_METHODS = re.compile(r"\b(?:sscp|dhplc|csce|csge|ptt|dgge|heteroduplex|hda|prescreen\w*)\b", re.IGNORECASE)
 LEAST_LABORATORY_FRACTION = 0.30
-"""Below this share of reads a variant in blood may be mosaic or of clonal haematopoiesis (doi:10.1038/gim.2017.196)."""
+"""Below this share of reads a variant in blood may be mosaic or of clonal haematopoiesis.
+
+doi:10.1016/j.gim.2021.10.018, doi:10.1158/1055-9965.EPI-21-1296.
+"""
 
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9-]{1,15}")
 _SHOWN_WORD = re.compile(r"[^\W\d_]+(?:[ /?-]+[^\W\d_]+)*\??(?: ?\d)?|\d{1,2}")
@@ -90,6 +93,7 @@ class Row:
         word: The classification where it is none we know, fit to be shown.
         doubt: Why a call is no confirmed result, or empty.
         warnings: What is odd about the row and changes no label.
+        limits: What the test may have missed: of concern where nothing was found.
     """
 
     table: str
@@ -109,6 +113,7 @@ class Row:
     is_likely: bool = False
     doubt: str = ""
     warnings: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
     tested_on: date | None = field(default=None, repr=False)
     variant: str = field(default="", repr=False)
     laboratory: str = field(default="", repr=False)
@@ -153,6 +158,8 @@ class RowReader:
         told = frozenset((not is_id and self.read_genes(cells.get("gene", ""))) or ())
         variant = _read_variant(cells, told)
         genes = told or variant.genes
+        if told and variant.genes and not told & variant.genes:
+            problems.append(f"gene and variant in {place} are of two genes: correct one")
         result, own, word = self._read_finding(cells, variant.named, place, problems)
         scope = find_word(cells.get("scope", ""), SCOPES)
         if not scope and cells.get("scope"):
@@ -176,7 +183,7 @@ class RowReader:
         detected = result == "detected"
         if cells.get("panel") and not panel:
             warnings.append("a panel is named and no table of panels says what it reads: give panels")
-        warnings += _warn_of_method(cells, full, panel) + (_warn_of_mosaic(cells) if detected else [])
+        warnings += _warn_of_mosaic(cells) if detected else []
         return Row(
             table=table,
             number=number,
@@ -194,6 +201,7 @@ class RowReader:
             is_pointer=result == "in calls",
             is_likely=chosen.is_likely,
             warnings=tuple(warnings),
+            limits=tuple(_tell_limits(cells, full, panel)),
             tested_on=tested_on,
             variant=cells.get("hgvs", "") or cells.get("old_name", ""),
             laboratory=cells.get("laboratory", ""),
@@ -348,14 +356,14 @@ def _read_variant(cells: Mapping[str, str], genes: frozenset[str]) -> VariantNam
     return VariantName(variant.named or old.named, old.names, variant.genes | old.genes)
 
 
-def _warn_of_method(cells: Mapping[str, str], full: frozenset[str], panel: Panel | None) -> list[str]:
+def _tell_limits(cells: Mapping[str, str], full: frozenset[str], panel: Panel | None) -> list[str]:
     if not full:
         return []
     cnv = find_word(cells.get("cnv", ""), _ANSWERS) or (panel.cnv if panel else "")
-    warnings = ["a full test without deletions and duplications of exons (CNV)"] if cnv == "no" else []
-    return warnings + (
-        ["a screening method of limited sensitivity"] if _LIMITED_METHODS.search(cells.get("method", "")) else []
-    )
+    limits = ["a full test without deletions and duplications of exons (CNV)"] if cnv == "no" else []
+    if _LIMITED_METHODS.search(cells.get("method", "")):
+        limits.append("a screening method of limited sensitivity")
+    return limits
 
 
 def _warn_of_mosaic(cells: Mapping[str, str]) -> list[str]:

@@ -101,6 +101,7 @@ class Rules:
             label, kinds = 0, ("tested in full, none found",)
             concerned = [row for row in full if row.full & set(self.genes)]
         warnings += [warning for row in rows for warning in row.warnings if row in concerned or row in found]
+        warnings += [limit for row in concerned for limit in row.limits] if label == 0 else []
         warnings += self._warn_of_age(label, concerned)
         evidence = _describe_evidence(found, [row for row in rows if row.origin == "somatic"], full, self.genes)
         return Finding(label, cite(concerned), reason, kinds, statuses, tuple(dict.fromkeys(warnings)), evidence)
@@ -329,13 +330,19 @@ def _describe_evidence(found: Sequence[Row], somatic: Sequence[Row], full: Seque
         origin = "" if row.origin == "germline" else f" [{row.origin}]"
         variant = re.sub(r"\s+", " ", row.variant) or "a variant"
         others = [name.replace(":", ".") for name in sorted(row.names) if name.startswith("c:")]
-        variant += "".join(f" = {name}" for name in others if name not in variant.lower())
+        others = [_show_bases(name) for name in others if name not in variant.lower()]
+        variant += "".join(f" = {name}" for name in others)
         parts.append(f"{list_genes(row.genes)} {variant}{origin}: {classes} <{cite([row])}>")
     for row in full:
         if row.full & set(genes):
             day = f", {row.tested_on.isoformat()}" if row.tested_on else ""
             parts.append(f"{list_genes(row.full & set(genes))} tested in full{day} <{cite([row])}>")
     return " | ".join(dict.fromkeys(parts))
+
+
+def _show_bases(name: str) -> str:
+    """``c.181t>g`` as ``c.181T>G``."""
+    return re.sub(r"[acgt]>[acgt]|(?<=ins)[acgtn]+", lambda found: found[0].upper(), name)
 
 
 def _years(earlier: date, later: date) -> float:
