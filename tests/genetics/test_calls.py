@@ -37,6 +37,7 @@ def test_calls_of_several_samples(tmp_path: Path) -> None:
     (call,) = found.samples["p1"].calls
     assert call.gene == "BRCA1"
     assert call.names == {"GRCh38:17:43106487:A>C", "c:181t>g"}
+    assert call.place == "181"
     assert (call.near_exon, call.weak, call.fraction, call.zygosity) == (True, (), 0.5, "heterozygous")
     assert found.samples["p2"].calls == found.samples["p4"].calls == []
     assert found.samples["p3"].calls[0].zygosity == "homozygous"

@@ -176,6 +176,29 @@ def test_a_table_and_calls_of_one_patient_meet(folder: Path) -> None:
     assert found["p1"].statuses["BRCA1"] == "conflicting"
 
 
+@pytest.mark.parametrize(
+    ("variant", "label"),
+    [
+        ("c.68_69del", None),
+        ("c.80+10del", None),
+        ("c.5266dup", 1),
+        ("c.80+900del", 1),
+        ("185delAG; c.5266dup", None),
+        ("c.(4185+1_4186-1)_(4357+1_4358-1)del", None),
+    ],
+)
+def test_a_call_without_a_name_is_compared_by_its_place(folder: Path, variant: str, label: int | None) -> None:
+    """The call lies at c.68: a benign deletion there may be what the table calls pathogenic, far away it is not."""
+    (folder / "clinvar.vcf").write_text(
+        CLINVAR + "17\t43124027\t9\tACT\tA\t.\t.\tCLNSIG=Benign;CLNREVSTAT=reviewed_by_expert_panel\n"
+    )
+    lines = [*VCF.splitlines()[:3], VCF.splitlines()[4].replace("0/0:99:40:40,0", "0/1:99:40:20,20")]
+    (folder / "calls.vcf").write_text("\n".join(lines) + "\n")
+    table = _tests(folder, HEADER + f"p1,BRCA1,{variant},P,detected,,,2024-01-01,germline\n".replace("; ", " + "))
+    found = _findings(table, folder / "calls.vcf", classifications=[folder / "clinvar.vcf"], calls_origin="germline")
+    assert found["p1"].label == label
+
+
 def test_statuses_of_each_gene(folder: Path) -> None:
     full = "BRCA1;BRCA2,full,2024-01-01,germline\n"
     rows = [

@@ -63,6 +63,7 @@ class Call:
 
     Attributes:
         names: On the chromosome, and the c. name of a changed base.
+        place: The c. position where it starts, or empty outside the coding part.
         near_exon: Whether it lies in a coding exon or within ``REPORTABLE_BASES`` of one.
         weak: What speaks against the call (filter, depth, quality, fraction); empty where nothing does.
         fraction: Reads with the variant, 0 to 1, or None.
@@ -70,6 +71,7 @@ class Call:
 
     gene: str
     names: frozenset[str]
+    place: str
     near_exon: bool
     weak: tuple[str, ...]
     fraction: float | None
@@ -312,7 +314,8 @@ def _read_sample(sample: SampleCalls, record: Record, assembly: str, text: str) 
             names = frozenset({f"{assembly}:{gene.chromosome}:{record.position}-{record.end}:{alternate}"})
         near = gene.lies_near_exon(*stretch, REPORTABLE_BASES)
         zygosity = "homozygous" if len(alleles) > 1 and set(alleles) == {allele} else "heterozygous"
-        sample.calls.append(Call(gene.symbol, names, near, tuple(weak), fraction, zygosity))
+        place = gene.name_position(record.position)
+        sample.calls.append(Call(gene.symbol, names, place, near, tuple(weak), fraction, zygosity))
 
 
 def _read_number(cells: dict[str, str], *keys: str) -> float | None:

@@ -259,6 +259,7 @@ class _CallAdopter:
                     origin=origin,
                     is_likely=verdict.chosen.is_likely,
                     doubt=", ".join(call.weak),
+                    place=call.place,
                     warnings=tuple(warnings),
                     variant=next(iter(sorted(call.names))),
                     sources=tuple(given),

@@ -129,9 +129,9 @@ def read_variant(text: str, gene: str = "", *, is_old: bool = False) -> VariantN
             names.add(f"c:{_UNSHIFTED.get(owner, {}).get(change, change)}")
         else:
             names.add(f"{accession.lower()}:{change}")
-    if not names:
-        names, inferred = _read_old(tidy, known, is_old=is_old)
-        genes |= inferred
+    old, inferred = _read_old(tidy, known or sorted(genes), is_old=is_old and not names)
+    names |= old
+    genes |= inferred
     for pattern in _EXON_NAMES:
         names |= {_name_exons(found.groups()) for found in pattern.finditer(tidy)}
     if whole_gene:

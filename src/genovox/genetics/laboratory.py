@@ -94,6 +94,7 @@ class Row:
         doubt: Why a call is no confirmed result, or empty.
         warnings: What is odd about the row and changes no label.
         limits: What the test may have missed: of concern where nothing was found.
+        place: The c. position of a call that has no c. name, or empty.
     """
 
     table: str
@@ -114,6 +115,7 @@ class Row:
     doubt: str = ""
     warnings: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    place: str = ""
     tested_on: date | None = field(default=None, repr=False)
     variant: str = field(default="", repr=False)
     laboratory: str = field(default="", repr=False)

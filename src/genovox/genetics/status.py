@@ -21,6 +21,8 @@ STATUSES = ("carrier", "likely-carrier", "vus", "conflicting", "non-carrier", "n
 _CARRIER, _LIKELY_CARRIER, _VUS, _CONFLICTING, _NON_CARRIER, _NOT_TESTED = STATUSES
 OLD_TEST_YEARS, STALE_CLASS_YEARS = 10, 5
 _DAYS_A_YEAR = 365.25
+# No insertion or deletion of the coding part can be shifted along a repeat by more bases.
+_FURTHEST_SHIFT = 60
 
 
 @dataclass(frozen=True)
@@ -298,7 +300,7 @@ def _contradict(row: Row, other: Row) -> bool:
         return False
     if row.genes and other.genes and not row.genes & other.genes:
         return False
-    if not may_be_one(row.names, other.names):
+    if not may_be_one(row.names, other.names) or _lie_apart(row, other):
         return False
     classes = {row.classification, other.classification}
     differ = PATHOGENIC in classes and bool(classes & {UNCERTAIN, BENIGN})
@@ -306,6 +308,21 @@ def _contradict(row: Row, other: Row) -> bool:
         # A tumour acquires and loses variants: it speaks only of the class, of a variant that is surely the same.
         return differ and bool(row.names & other.names)
     return differ or not row.detected or (PATHOGENIC in classes and UNCLASSIFIED in classes)
+
+
+def _lie_apart(row: Row, other: Row) -> bool:
+    """Whether a c. name and a call without one lie too far from each other to be two ways to write one variant."""
+    if row.names & other.names or bool(row.place) == bool(other.place):
+        return False
+    named, called = (other, row) if row.place else (row, other)
+    if len(named.names) != 1:
+        return False
+    places = [called.place, next(iter(named.names)).removeprefix("c:")]
+    found = [re.match(r"(\d+)([+-]\d+)?(?![\d)])", place) for place in places]
+    if None in found:
+        return False
+    pairs = [(int(one[1]), int(one[2] or 0)) for one in found if one]
+    return any(abs(one - two) > _FURTHEST_SHIFT for one, two in zip(*pairs, strict=True))
 
 
 def _describe_origins(rows: Sequence[Row]) -> str:
