@@ -393,7 +393,7 @@ SOURCES: dict[str, str] = {
 def _mutate(text: str, random: random.Random) -> bytes:
     """What copying, editing and exporting do to a file: cut, swap, repeat, replace, re-encode, pack."""
     content = bytearray(text.encode())
-    for _ in range(random.randint(1, 6)):
+    for _ in range(random.randint(1, 3)):
         place = random.randrange(len(content) + 1)
         match random.randrange(9):
             case 0:

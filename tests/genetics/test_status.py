@@ -368,6 +368,9 @@ def test_labels_of_any_rows(
     label, _, reason = alone
     tests = _read(together, vus=vus, other_genes=other_genes)
     assert tests.rows["p1"][0] == label
+    statuses = set(tests.findings["p1"].statuses.values())
+    assert (label == 1) == bool(statuses & {"carrier", "likely-carrier"})
+    assert label != 0 or statuses <= {"non-carrier", *(["vus"] if vus == "negative" else [])}
     assert tests.find_evidence(_case("p3")).label is None
     assert (label is None) == bool(reason)
     germline = [row for row in mine if row[6] == "germline"]

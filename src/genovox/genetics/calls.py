@@ -161,7 +161,9 @@ def open_vcf(path: Path, name: str, *, genes: Collection[str]) -> tuple[Header, 
     somatic = somatic or any(line.startswith("##INFO=<ID=SOMATIC") for line in meta)
     somatic = somatic or {"TUMOR", "NORMAL"} <= {sample.upper() for sample in samples}
     dates = [line.partition("=")[2].strip() for line in meta if line.startswith("##fileDate=")]
-    return Header(assembly, samples, somatic, dates[0] if dates else ""), _stream_records(lines, name, located)
+    return Header(assembly, samples, somatic, dates[0] if dates else ""), _stream_records(
+        lines, name, located, len(titles) - 1
+    )
 
 
 def trim_alleles(position: int, reference: str, alternate: str) -> tuple[int, str, str]:
@@ -257,11 +259,13 @@ def _tidy_chromosome(text: str) -> str:
     return str(int(accession[1])) if accession else re.sub(r"^chr", "", text, flags=re.IGNORECASE)
 
 
-def _stream_records(lines: Iterator[str], name: str, genes: Sequence[Gene]) -> Iterator[Record]:
+def _stream_records(lines: Iterator[str], name: str, genes: Sequence[Gene], columns: int) -> Iterator[Record]:
+    """Records in the genes; a file that lost its end is refused, since calls that are gone would look like none."""
     by_chromosome: dict[str, list[Gene]] = {}
     for gene in genes:
         by_chromosome.setdefault(gene.chromosome, []).append(gene)
     known: dict[str, list[Gene]] = {}
+    line = "\n"
     for line in lines:
         chromosome, _, rest = line.partition("\t")
         if chromosome not in known:
@@ -270,7 +274,7 @@ def _stream_records(lines: Iterator[str], name: str, genes: Sequence[Gene]) -> I
         if not near:
             continue
         cells = rest.rstrip("\r\n").split("\t")
-        if len(cells) < 7 or not cells[0].isdecimal() or len(cells[0]) > 10:
+        if len(cells) != columns or len(cells) < 7 or not re.fullmatch(r"\d{1,10}", cells[0]):
             raise TableError(f"{name}: a record on chromosome {near[0].chromosome} is cut short or has no position")
         position, reference = int(cells[0]), cells[2].upper()
         end = re.search(r"(?:^|;)END=(\d{1,10})(?:;|$)", cells[6])
@@ -284,6 +288,8 @@ def _stream_records(lines: Iterator[str], name: str, genes: Sequence[Gene]) -> I
                     *(gene, gene.chromosome, position, reference, alternates, last, passed, cells[6], layout),
                     tuple(cells[8:]),
                 )
+    if not line.endswith("\n"):
+        raise TableError(f"{name} ends within a line: it may be cut short; copy it again")
 
 
 def _read_sample(sample: SampleCalls, record: Record, assembly: str, text: str) -> None:
