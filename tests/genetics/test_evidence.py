@@ -158,9 +158,15 @@ def test_a_row_of_a_table_points_to_calls(folder: Path) -> None:
         table, folder / "calls.vcf", panels=folder / "panels.csv", classifications=[folder / "clinvar.vcf"]
     )
     assert {key: one.label for key, one in found.items()} == {"p1": 1, "p2": 0, "p9": None, "p3": None}
-    assert (
-        found["p9"].reason == "tests.csv row 4 points to calls, no VCF among the tests holds them: give it, or correct"
-    )
+    assert found["p9"].reason == "tests.csv row 4 points to calls, no germline VCF among the tests holds them: give it"
+
+
+def test_a_row_that_points_to_a_tumour_has_no_calls(folder: Path) -> None:
+    table = _tests(folder, "patient,panel,result,origin\np2,whole,see vcf,germline\n")
+    (folder / "calls.vcf").write_text(VCF.replace("##contig", "##source=Mutect2\n##contig", 1))
+    found = _findings(table, folder / "calls.vcf", panels=folder / "panels.csv")
+    assert found["p2"].label is None
+    assert "no germline VCF among the tests holds them" in found["p2"].reason
 
 
 def test_assemblies_must_agree(folder: Path) -> None:

@@ -146,7 +146,7 @@ def read_genetic_tests(sources: Sources, *, pseudonym: Callable[[str], str] = st
                 )
     beds = {path: read_bed(path, genes=listed) for path in dict.fromkeys(sources.coverage)}
     adopter = _CallAdopter(listed, classifications, panels, beds, sources.calls_origin)
-    called = {pseudonym(sample) for file in files for sample in file.samples}
+    called = {pseudonym(sample) for file in files if not file.is_somatic for sample in file.samples}
     patients.settle_pointers(called, files, pseudonym)
     for file in files:
         for sample, calls in file.samples.items():
@@ -220,7 +220,7 @@ class _Patients:
                 if key in called:
                     rows[index] = replace(row, full=row.full - gaps[key])
                 else:
-                    problem = f"{cite([row])} points to calls, no VCF among the tests holds them: give it, or correct"
+                    problem = f"{cite([row])} points to calls, no germline VCF among the tests holds them: give it"
                     rows[index] = replace(row, problem=problem)
 
 
