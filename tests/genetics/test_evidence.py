@@ -82,7 +82,7 @@ def test_no_variant_in_a_vcf_is_no_negative(folder: Path) -> None:
 def test_calls_of_unknown_origin_are_never_germline(folder: Path) -> None:
     found = _calls(folder, panels=folder / "panels.csv", calls_origin="unknown")
     assert all(one.label is None for one in found.values())
-    assert found["p1"].reason == "no germline test: unknown origin in calls.vcf (write germline or somatic)"
+    assert found["p1"].reason == "no germline test: unknown origin in calls.vcf (state calls_origin)"
 
 
 def test_a_somatic_caller_is_not_overruled(folder: Path) -> None:

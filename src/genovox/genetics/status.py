@@ -329,7 +329,8 @@ def _describe_origins(rows: Sequence[Row]) -> str:
     somatic = [row for row in rows if row.origin == "somatic"]
     unknown = [row for row in rows if row.origin == "unknown"]
     found = [f"tumour only in {cite(somatic)}"] if somatic else []
-    found += [f"unknown origin in {cite(unknown)} (write germline or somatic)"] if unknown else []
+    advice = "write germline or somatic" if any(row.number for row in unknown) else "state calls_origin"
+    found += [f"unknown origin in {cite(unknown)} ({advice})"] if unknown else []
     return f"no germline test: {', '.join(found)}"
 
 
