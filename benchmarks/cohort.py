@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -24,7 +25,7 @@ from genovox.cohort.splits import plan_folds
 from genovox.core.artifacts import write_table
 from genovox.core.case import Case
 from genovox.core.sections import EligibilityTable, MatchingTable, SplitsTable
-from genovox.genetics.variants import read_genetic_tests
+from genovox.genetics.evidence import Sources, read_genetic_tests
 from genovox.simulate.genetics import clinical_table, genetic_tests_table
 from genovox.simulate.patients import draw_patients
 
@@ -49,9 +50,7 @@ def main(count: int) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "genetic_tests.csv"
         write_table(path, genetic_tests_table(patients, seed=7))
-        tests = _timed(
-            "labels", lambda: read_genetic_tests([path], genes=["BRCA1", "BRCA2"], vus="exclude", other_genes="exclude")
-        )
+        tests = _timed("labels", lambda: read_genetic_tests(Sources([path])))
     clinic = clinical_table(patients).astype(str).set_index("patient_id")
     cases = [
         Case(f"{patient.patient_id}-{visit}", patient.patient_id, ("x.json",), site=f"site-{patient.site}")
@@ -80,10 +79,8 @@ def main(count: int) -> None:
         lambda: (compare_groups(known, carrier, ~carrier, "x"), find_missing(known, carrier)),
     )
     for on in (("age",), ("age", "site")):
-        wanted = MatchingTable(on=on, ratio=2)
-        found = _timed(
-            f"matching 1:2 on {' and '.join(on)}", lambda wanted=wanted: match_patients(known, carrier, wanted)
-        )
+        match = partial(match_patients, known, carrier, MatchingTable(on=on, ratio=2))
+        found = _timed(f"matching 1:2 on {' and '.join(on)}", match)
         print(f"  {found.sets['set'].nunique()} of {int(carrier.sum())} carriers matched")
     _timed("folds, 5 x 3, nested", lambda: plan_folds(kept, SplitsTable(repeats=3), 7))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

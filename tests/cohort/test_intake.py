@@ -1,5 +1,6 @@
 """What comes in, by the study's unit: exams, breasts and lesions of an archive, rows of a manifest."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,6 +235,13 @@ def test_tables_with_the_ids_of_named_files_still_match(tree: Tree) -> None:
     _write(tree, "tests.csv", header, row)
     by_tests = _open(tree, 'unit = "exam"', labels='tests = ["tests.csv"]')
     assert by_tests.labels.find_evidence(by_tests.cases[0]).label == 1
+    _write(tree, "tests.csv", "patient,variant,result,origin", f"{NORTH},BRCA1 300T>G,positive,germline")
+    _write(tree, "sheet.csv", "gene,hgvs,class", "BRCA1,c.181T>G,Likely pathogenic")
+    files = 'tests = ["tests.csv"]\nclassifications = "sheet.csv"'
+    by_sheet = _open(tree, 'unit = "exam"', labels=files)
+    evidence = by_sheet.labels.find_evidence(by_sheet.cases[0])
+    assert (evidence.label, evidence.statuses) == (1, "BRCA1 likely-carrier; BRCA2 not-tested")
+    assert not re.search(r"300|181|NORTH", f"{evidence} {by_sheet.labels.notes}")
 
 
 def test_ids_that_meet_are_refused(tree: Tree) -> None:

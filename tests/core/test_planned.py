@@ -56,7 +56,6 @@ def test_a_name_stands_once() -> None:
 @pytest.mark.parametrize(
     ("table", "key", "value"),
     [
-        ("cohort", "classifications", "variants.txt.gz"),
         ("preprocess", "motion", "bspline"),
         ("preprocess", "foreground", "brain"),
         ("preprocess", "normalise", "nyul"),
@@ -74,6 +73,7 @@ def test_a_planned_value_is_named(table: str, key: str, value: Any) -> None:
     ("key", "value"),
     [
         ("tests", ["a.csv"]),
+        ("classifications", "variants.txt.gz"),
         ("genes", ["PALB2"]),
         ("unit", "exam"),
         ("unit", "lesion"),

@@ -51,7 +51,6 @@ minimum_auc = 0.60
 [report]
 """
 PLANNED = [
-    "cohort.classifications",
     "preprocess.bias",
     "preprocess.foreground",
     "preprocess.motion",
@@ -61,7 +60,6 @@ PLANNED = [
     "train.models[4]",
 ]
 TODAY = {
-    r"^classifications = .*$": "",
     'bias = "n4"': 'bias = "none"',
     'foreground = "breast"': 'foreground = "body"',
     'motion = "rigid"': 'motion = "none"',
@@ -102,6 +100,7 @@ def test_the_design_without_what_is_planned_is_read(tmp_path: Path) -> None:
     assert study.seed == 7
     assert study.cohort.splits.repeats == 3
     assert study.cohort.tests == ("genetic_tests.csv",)
+    assert study.cohort.classifications == ("variant_summary_2026-11.txt.gz",)
     assert (study.cohort.clinical, study.cohort.marks) == ("clinical.csv", "marks.csv")
     assert study.preprocess.channels == ("pre", "subtraction1", "washout")
     assert study.train.models == ("light", "resnet18")
@@ -171,8 +170,38 @@ def test_labels_have_one_source(tmp_path: Path) -> None:
     assert _refusal(tmp_path, text) == words
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("minimum_review = 5", "cohort.minimum_review = 5: input should be less than or equal to 4"),
+        ('precedence = ["me"]', "cohort.precedence.0 = \"me\": input should be 'curated', 'clinvar' or 'laboratory'"),
+        ('calls_origin = "somatic"', "cohort.calls_origin = \"somatic\": input should be 'unknown' or 'germline'"),
+        ("classifications = 3", "cohort.classifications = 3: input should be a valid list"),
+    ],
+)
+def test_how_tests_are_read(tmp_path: Path, line: str, words: str) -> None:
+    text = f'[cohort]\nimages = "m.csv"\ntests = ["t.csv"]\n{line}\n'
+    assert _refusal(tmp_path, text).startswith(f"study.toml: {words}")
+
+
+@pytest.mark.parametrize("key", ["classifications", "panels", "coverage"])
+def test_what_goes_with_tests_alone(tmp_path: Path, key: str) -> None:
+    message = _refusal(tmp_path, f'[cohort]\nimages = "m.csv"\nlabels = "l.csv"\n{key} = "x.csv"\n')
+    assert message == f"study.toml: cohort.{key} goes with cohort.tests, which is empty; give the tests or drop it"
+
+
+def test_one_file_or_several(tmp_path: Path) -> None:
+    text = '[cohort]\nimages = "m.csv"\ntests = ["t.csv"]\n'
+    cohort = Study.load(_write(tmp_path, f'{text}classifications = "a.txt"\ncoverage = ["b.bed", "c.bed"]\n')).cohort
+    assert (cohort.classifications, cohort.coverage) == (("a.txt",), ("b.bed", "c.bed"))
+    assert Study.load(_write(tmp_path, f'{text}classifications = ""\n')).cohort.classifications == ()
+    study = Study.load(_write(tmp_path, f'{text}classifications = "a.txt"\n'))
+    study.save_snapshot(tmp_path / "runs" / "study")
+    assert Study.load_snapshot(tmp_path / "runs" / "study").as_dict() == study.as_dict()
+
+
 def test_paths_of_the_cohort_become_relative(tmp_path: Path) -> None:
-    names = {"images": "dicom", "clinical": "clinical.csv", "marks": "marks.csv"}
+    names = {"images": "dicom", "clinical": "clinical.csv", "marks": "marks.csv", "panels": "panels.csv"}
     lines = [f'{key} = "{tmp_path}/{name}"' for key, name in names.items()]
     lines.append(f'tests = ["{tmp_path}/one.csv", "two.csv"]')
     cohort = Study.load(_write(tmp_path, "\n".join(["[cohort]", *lines]))).cohort

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from genovox.cli import demo, doctor, fetch, init, phases, predict, simulate, stages
+from genovox.cli import demo, doctor, fetch, init, labels, phases, predict, simulate, stages
 
 app = typer.Typer(
     name="genovox",
@@ -24,6 +24,7 @@ app.command("init")(init.init)
 app.command("simulate")(simulate.simulate)
 app.command("fetch")(fetch.fetch)
 app.command("phases")(phases.phases)
+app.command("labels")(labels.labels)
 for verb in stages.STAGE_VERBS:
     app.command(verb.__name__)(verb)
 app.command("predict")(predict.predict)

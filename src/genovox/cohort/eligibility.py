@@ -50,7 +50,8 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
     intake = take_in(study)
     hashes = FileHashes(study.root / ".genovox" / "hashes.json")
     cohort = study.cohort
-    named = (cohort.images, cohort.labels, *cohort.tests, cohort.clinical, cohort.marks, cohort.phases)
+    genetics = (*cohort.tests, *cohort.classifications, cohort.panels, *cohort.coverage)
+    named = (cohort.images, cohort.labels, *genetics, cohort.clinical, cohort.marks, cohort.phases)
     tables = [table for table in named if table]
     names = dict.fromkeys([*tables, *(image for case in intake.cases for image in case.images)])
     inputs = {name: intake.inputs.get(name) or _digest(hashes, study.root / name) for name in names}
@@ -81,6 +82,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     intake = take_in(study)
     cases, labels = intake.cases, intake.labels
     _warn_of_strangers(cases, labels, show=labels.unit == "patient" or source.is_file())
+    for note in labels.notes:
+        log.warning("%s: %s", labels.name, note)
     evidence = [labels.find_evidence(case) for case in cases]
     odd = [proof for proof in evidence if "is neither 0" in proof.reason]
     if odd:

@@ -25,8 +25,8 @@ from genovox.core.errors import DataError, StudyError
 from genovox.core.sections import CohortTable
 from genovox.core.study import Study, relative_path
 from genovox.core.volume import holds_point
+from genovox.genetics.evidence import Sources, read_genetic_tests
 from genovox.genetics.labels import LabelEvidence, read_labels
-from genovox.genetics.variants import read_genetic_tests
 from genovox.phases.sheet import read_sheet
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,10 @@ class LabelSource(Protocol):
     @property
     def rows(self) -> Mapping[str, Any]:
         """What it says, by the id of whom it names."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is odd about it, without anything of a person."""
 
     def find_evidence(self, case: Case) -> LabelEvidence:
         """The label of a case, or the reason it has none."""
@@ -188,10 +192,22 @@ def _read_label_source(study: Study, pseudonym: Callable[[str], str]) -> LabelSo
     cohort = study.cohort
     if cohort.labels:
         return read_labels(study.root / cohort.labels, pseudonym=pseudonym)
-    paths = [study.root / path for path in cohort.tests]
-    return read_genetic_tests(
-        paths, genes=cohort.genes, vus=cohort.vus, other_genes=cohort.other_genes, pseudonym=pseudonym
+    tests, classifications, coverage = (
+        [study.root / path for path in paths] for paths in (cohort.tests, cohort.classifications, cohort.coverage)
     )
+    sources = Sources(
+        tests,
+        cohort.genes,
+        cohort.vus,
+        cohort.other_genes,
+        classifications,
+        study.root / cohort.panels if cohort.panels else None,
+        coverage,
+        cohort.minimum_review,
+        cohort.precedence,
+        cohort.calls_origin,
+    )
+    return read_genetic_tests(sources, pseudonym=pseudonym)
 
 
 def _read_clinic(study: Study, pseudonym: Callable[[str], str]) -> dict[str, ClinicalRow]:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -126,18 +127,26 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(partial, index=False, float_format="%.9g", lineterminator="\n")
 
 
-def read_table(path: Path, *, required: tuple[str, ...] = ()) -> pd.DataFrame:
+def read_table(path: Path, *, required: tuple[str, ...] = (), separator: str = ",", skip_rows: int = 0) -> pd.DataFrame:
     """Read a CSV with every column as text, empty cells as the empty string; blank rows are dropped.
 
     Returns:
-        The table; its index is the row as a spreadsheet counts it, less 2.
+        The table; its index is the row as a spreadsheet counts it, less 2 and the ``skip_rows`` above the header.
 
     Raises:
         TableError: If the file is missing, is no CSV, repeats or lacks a column, or a row has more cells than the
             header.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skip_blank_lines=False,
+            skiprows=skip_rows,
+        )
     except FileNotFoundError:
         raise TableError(f"no such table: {path}; check the path in the study file") from None
     except OSError as error:
@@ -155,7 +164,8 @@ def read_table(path: Path, *, required: tuple[str, ...] = ()) -> pd.DataFrame:
         )
     with path.open(encoding="utf-8-sig", newline="") as file:
         # pandas renames a column that stands twice, and the second would pass as another column.
-        table.columns = [name.strip() for name in next(csv.reader(file))]
+        rows = csv.reader(file, delimiter=separator)
+        table.columns = [name.strip() for name in next(islice(rows, skip_rows, None))]
     if len(table.columns) == 1 and re.search(r"[;\t]", table.columns[0]):
         raise TableError(f"{path} must separate its columns by commas, got {table.columns[0]!r}; save it as CSV again")
     repeated = table.columns[table.columns.duplicated()]

@@ -10,7 +10,6 @@ from genovox import __version__
 from genovox.core.errors import StudyError
 
 _PLANNED: tuple[tuple[str, Callable[[Any], bool], str, str], ...] = (
-    ("cohort.classifications", bool, "variant classifications", "let the tests' own column classify"),
     ("preprocess.bias", lambda bias: bias == "n4", "bias field correction", 'use "none"'),
     ("preprocess.motion", lambda motion: motion != "none", "motion correction", 'use "none"'),
     (

@@ -85,7 +85,12 @@ class CohortTable(Table):
     images: str
     labels: str = ""
     tests: tuple[str, ...] = ()
-    classifications: str = ""
+    classifications: tuple[str, ...] = ()
+    minimum_review: int = Field(default=1, ge=0, le=4)
+    precedence: tuple[Literal["curated", "clinvar", "laboratory"], ...] = ()
+    panels: str = ""
+    coverage: tuple[str, ...] = ()
+    calls_origin: Literal["unknown", "germline"] = "unknown"
     genes: tuple[str, ...] = ("BRCA1", "BRCA2")
     vus: Literal["exclude", "negative"] = "exclude"
     other_genes: Literal["exclude", "negative"] = "exclude"
@@ -98,6 +103,11 @@ class CohortTable(Table):
     matching: MatchingTable = MatchingTable()
     splits: SplitsTable = SplitsTable()
 
+    @field_validator("classifications", "coverage", mode="before")
+    @classmethod
+    def _take_one(cls, paths: object) -> object:
+        return ((paths,) if paths else ()) if isinstance(paths, str) else paths
+
     def refuse_contradictions(self, name: str) -> None:
         """Refuse what cannot hold together.
 
@@ -106,6 +116,11 @@ class CohortTable(Table):
         """
         if self.labels and self.tests:
             raise StudyError(f"{name}: labels come from cohort.labels or from cohort.tests, both are given; drop one")
+        for key in ("classifications", "panels", "coverage"):
+            if getattr(self, key) and not self.tests:
+                raise StudyError(
+                    f"{name}: cohort.{key} goes with cohort.tests, which is empty; give the tests or drop it"
+                )
         if self.unit == "breast" and self.breasts != "both" and not self.clinical:
             raise StudyError(
                 f'{name}: cohort.breasts = "{self.breasts}" needs the affected side; give cohort.clinical (patient_id, '

@@ -128,9 +128,10 @@ class Study(Table):
         study.train.refuse_lone_oracle(name)
         paths: dict[str, Any] = {
             key: relative_path(getattr(study.cohort, key), root)
-            for key in ("images", "labels", "clinical", "marks", "phases")
+            for key in ("images", "labels", "clinical", "marks", "panels", "phases")
         }
-        paths["tests"] = tuple(relative_path(path, root) for path in study.cohort.tests)
+        for key in ("tests", "classifications", "coverage"):
+            paths[key] = tuple(relative_path(path, root) for path in getattr(study.cohort, key))
         return study.model_copy(update={"cohort": study.cohort.model_copy(update=paths)})
 
     def refuse_small_shape(self, name: str) -> None:

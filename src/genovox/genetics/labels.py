@@ -19,6 +19,7 @@ class LabelEvidence:
         label: 1, 0, or None with the reason.
         source: File and row the label stands in, or empty.
         reason: Why there is no label, or empty.
+        statuses: What genetic tests say of each gene (``BRCA1 carrier; BRCA2 not-tested``), or empty.
     """
 
     case_id: str
@@ -26,6 +27,7 @@ class LabelEvidence:
     label: int | None
     source: str
     reason: str
+    statuses: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class LabelTable:
     unit: str
     rows: dict[str, tuple[int | None, str, int]]
     patients: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     def find_evidence(self, case: Case) -> LabelEvidence:
         """The label of a case, or the reason it has none."""
