@@ -14,7 +14,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from genovox.core.errors import ImageError
 from genovox.core.volume import Volume, read_volume, reorient_to_ras
-from genovox.scans.dicom import Header, Series, arrange_series, read_header, read_stack
+from genovox.scans.dicom import Series, arrange_series
+from genovox.scans.headers import Header, read_header
+from genovox.scans.voxels import read_stack
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -33,7 +35,7 @@ def _only(headers: list[Header]) -> Series:
 
 def _read(series: Series, phase: int = 0) -> Volume:
     stack = series.stacks[phase]
-    return read_stack([Path(file) for file in stack.files], stack.affine, stack.shape)
+    return read_stack([Path(file) for file in stack.files], stack.affine, stack.shape, stack.frames)
 
 
 def _made(
@@ -196,9 +198,9 @@ def test_pixels_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"slice 1 of 3 must be 7 x 5, got 5 x 7; export"):
         read_stack(files, stack.affine, (3, 7, 5))
     with pytest.raises(ImageError, match="one file a slice, got 2 files for 3 slices"):
-        read_stack(files[:2], stack.affine, stack.shape)
+        read_stack(files[:2], stack.affine, stack.shape, stack.frames)
     with pytest.raises(ImageError, match=r"^slice 2 of 3 cannot be read \(No such file or directory\); export"):
-        read_stack([files[0], tmp_path / "Doe^Jane", files[2]], stack.affine, stack.shape)
+        read_stack([files[0], tmp_path / "Doe^Jane", files[2]], stack.affine, stack.shape, stack.frames)
     files[0].write_bytes(b"garbage")
     with pytest.raises(ImageError, match="slice 1 of 3 holds no whole pixel data"):
         _read(series)

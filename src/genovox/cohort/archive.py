@@ -17,10 +17,11 @@ from genovox.core.artifacts import atomic_path, hash_content, recall, write_json
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
 from genovox.core.volume import Volume, holds_point
-from genovox.scans.dicom import Series, Stack, arrange_series, read_stack
+from genovox.scans.dicom import Series, Stack, arrange_series
 from genovox.scans.headers import Header, read_header
 from genovox.scans.index import index_headers, walk_files
 from genovox.scans.phases import Exam, PhaseRole, find_exams
+from genovox.scans.voxels import read_stack
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,12 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pydicom.uid import AllTransferSyntaxes, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
-from pydicom.uid import ImplicitVRLittleEndian as _IMPLICIT
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+)
 
 TRANSFER_SYNTAX = 0x00020010
 _PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
@@ -99,7 +103,7 @@ class _Walk:
                 syntax = content[begin:at].decode("ascii", "replace").rstrip(" \0")
         if syntax not in _PLAIN:
             raise _Odd
-        self._implicit = syntax == _IMPLICIT
+        self._implicit = syntax == ImplicitVRLittleEndian
         self._order = ">" if syntax == ExplicitVRBigEndian else "<"
         explicit = content[at + 4 : at + 6] in _SHORT or content[at + 4 : at + 6] in _LONG
         if explicit == self._implicit and at < len(content):  # what is there is not what is stated

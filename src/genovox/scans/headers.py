@@ -16,6 +16,7 @@ from pydicom import dcmread
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
 
 from genovox.scans.elements import Elements, read_elements
 
@@ -182,7 +183,10 @@ def parse_with_pydicom(file: BinaryIO) -> Elements:
             if value is None:
                 continue
             little = getattr(element, "is_little_endian", little)
-            values[tag] = value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
+            if not isinstance(value, bytes):  # pydicom decodes some at once, such as UIDs and the character set
+                texts = value if isinstance(value, list | MultiValue) else [value]
+                value = "\\".join(map(str, texts)).encode("latin-1", "replace")
+            values[tag] = value
         return Elements(values, little, str(dataset.file_meta.get("TransferSyntaxUID", "")))
 
 
