@@ -7,6 +7,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
@@ -19,7 +20,7 @@ from genovox.core.artifacts import read_table
 from genovox.core.errors import DataError
 from genovox.core.volume import reorient_to_ras
 from genovox.scans import index
-from genovox.scans.headers import read_header
+from genovox.scans.headers import parse_header
 from genovox.simulate.sites import Site, open_sites
 from tests.conftest import on_one_core
 
@@ -67,11 +68,11 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """Names of the files whose headers were read since the last call."""
     seen: list[str] = []
 
-    def reading(path: Path) -> object:
-        seen.append(path.name)
-        return read_header(path)
+    def reading(file: BinaryIO, path: str, size: int, mtime_ns: int) -> object:
+        seen.append(Path(path).name)
+        return parse_header(file, path, size, mtime_ns)
 
-    monkeypatch.setattr(index, "read_header", reading)
+    monkeypatch.setattr(index, "parse_header", reading)
 
     def tell() -> list[str]:
         names = seen.copy()
@@ -236,7 +237,7 @@ def test_a_damaged_index_is_made_anew(tree: Tree, count_reads: Callable[[], list
     tree.add(NORTH, PRE, POST1)
     before = _open(tree)
     count_reads()
-    (tree.root / ".genovox" / "dicom-index.json").write_text('{"format": [0, []], "files": {"x": 1}}')
+    (tree.root / ".genovox" / "dicom-index.sqlite").write_text('{"format": [0, []], "files": {"x": 1}}')
     assert _open(tree).cases == before.cases
     assert len(count_reads()) == len(tree.files())
 

@@ -1,6 +1,7 @@
 """A tree of DICOM files as exams: every header read once, every person behind a pseudonym, nothing left out unsaid."""
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -13,14 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from genovox.cohort.gates import Exclusion
-from genovox.core.artifacts import atomic_path, hash_content, recall, write_json
+from genovox.core.artifacts import atomic_path, hash_content, recall
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
 from genovox.core.volume import Volume, holds_point
 from genovox.scans.dicom import Series, Stack, arrange_series
-from genovox.scans.headers import Header, read_header
-from genovox.scans.index import index_headers, walk_files
+from genovox.scans.headers import Header
+from genovox.scans.index import hash_stacks, index_folder, read_folder
 from genovox.scans.phases import Exam, PhaseRole, find_exams
+from genovox.scans.store import StackFiles
 from genovox.scans.voxels import read_stack
 
 log = logging.getLogger(__name__)
@@ -83,23 +85,22 @@ def open_archive(folder: Path, root: Path) -> Archive:
     Raises:
         DataError: If there is no DICOM file, or the machine failed to read some.
     """
-    headers = index_headers(folder, root)
-    if not headers:
+    index = index_folder(folder, root)
+    if not index.files:
         raise DataError(f"no DICOM file under {folder}; give the folder that holds the scans, or a manifest.csv")
-    hidden = any(not header.identity_removed for header in headers)
-    pseudonym = Pseudonyms(_read_key(root / ".genovox" / "key") if hidden else b"")
-    series = [_refuse_nameless(one) for one in arrange_series(headers)]
+    pseudonym = Pseudonyms(_read_key(root / ".genovox" / "key") if index.named else b"")
+    series = [_refuse_nameless(one) for one in index.series]
     exams, roles = find_exams(series)
     _warn_of_travellers(exams, pseudonym)
     codes = _Codes.of(series)
-    stamps = {header.path: [header.size, header.mtime_ns] for header in headers}
+    written = _write_stacks(exams, root)
     digests: dict[str, str] = {}
     visits: dict[str, int] = {}
     cases = []
     for exam, number, count in _number(exams):
         stacks = []
         for one, stack in exam.phases:
-            name, digest = _write_stack(one, stack, stamps, root)
+            name, digest = written[_place(one, stack)]
             digests[name] = digest
             stacks.append(name)
         patient_id = pseudonym(exam.patient_id)
@@ -125,10 +126,10 @@ def open_archive(folder: Path, root: Path) -> Archive:
             _list_exclusions(series, roles, pseudonym), key=lambda row: (row.patient_id, row.reason, row.case_id)
         ),
         series=len(series),
-        files=len(headers),
+        files=index.files,
         visits=visits,
         digests=digests,
-        content=hash_content(sorted((header.series_uid, header.sop_uid, header.size) for header in headers)),
+        content=index.content,
         pseudonym=pseudonym,
     )
 
@@ -169,7 +170,7 @@ def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
         DataError: If there is none, or more than one.
         ImageError: If its voxels cannot be read.
     """
-    headers = [header for name, _ in walk_files(folder) if (header := read_header(folder / name)) is not None]
+    headers = read_folder(folder)
     exams, roles = find_exams(arrange_series(headers))
     if point_mm and len(exams) > 1:
         exams = [exam for exam in exams if holds_point(exam.phases[0][1].affine, exam.phases[0][1].shape, point_mm)]
@@ -181,7 +182,9 @@ def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
             f"files{why}; give the folder of one visit"
         )
     stacks = [stack for _, stack in exams[0].phases]
-    volumes = [read_stack([Path(path) for path in stack.files], stack.affine, stack.shape) for stack in stacks]
+    volumes = [
+        read_stack([Path(path) for path in stack.files], stack.affine, stack.shape, stack.frames) for stack in stacks
+    ]
     return Volume(np.concatenate([volume.array for volume in volumes]), volumes[0].affine)
 
 
@@ -218,31 +221,31 @@ def _number(exams: Sequence[Exam]) -> list[tuple[Exam, int, int]]:
     return numbered
 
 
-def _write_stack(series: Series, stack: Stack, stamps: dict[str, list[int]], root: Path) -> tuple[str, str]:
-    """Keep which files make up a phase, and the hash of their content; returns its name in the study and the hash."""
-    stacks = root / ".genovox" / "stacks"
-    inside, above = f"{root}/", os.path.relpath(root, stacks)
-    files = [f"{above}/{path.removeprefix(inside)}" for path in stack.files]
-    name = f"{hash_content([series.series_uid, files])[:20]}.json"
-    stamp = hash_content([stamps[path] for path in stack.files])
+def _write_stacks(exams: Sequence[Exam], root: Path) -> dict[tuple[str, int], tuple[str, str]]:
+    """Keep which files make up each phase, and the hash of their content; returns name in the study and hash."""
+    stacks = {_place(one, stack): stack for exam in exams for one, stack in exam.phases}
+    return {place: _write_stack(place[0], stacks[place], files, root) for place, files in hash_stacks(root, [*stacks])}
+
+
+def _place(series: Series, stack: Stack) -> tuple[str, int]:
+    return series.series_uid, next(at for at, one in enumerate(series.stacks) if one is stack)
+
+
+def _write_stack(series_uid: str, stack: Stack, found: StackFiles, root: Path) -> tuple[str, str]:
+    folder = root / ".genovox" / "stacks"
+    above = os.path.relpath(root, folder)
     grid = {"affine": [list(row) for row in stack.affine], "shape": list(stack.shape)}
-    path = stacks / name
-    known = recall(path)
-    if known.get("stamp") != stamp or known.get("files") != files or known.get("affine") != grid["affine"]:
-        digest = hashlib.blake2b(digest_size=16)
-        try:
-            for file in stack.files:
-                digest.update(Path(file).read_bytes())
-        except OSError as error:  # which names the file
-            raise DataError(f"a slice cannot be read ({error.strerror}); mend it or remove its series") from None
-        known = grid | {
-            "files": files,
-            "stamp": stamp,
-            "content": digest.hexdigest(),
-            "stored_type": _stored_type(stack.first),
-        }
-        write_json(path, known)
-    return os.path.relpath(path, root), hash_content([known["content"], grid])
+    content: dict[str, object] = grid | {
+        "files": [f"{above}/{name}" for name in found.files],
+        "frames": list(found.frames),
+        "stored_type": _stored_type(stack.first),
+    }
+    path = folder / f"{hash_content([series_uid, content])[:20]}.json"
+    content |= {"stamp": found.stamp, "content": found.content}
+    if not path.exists() or recall(path) != content:
+        with atomic_path(path) as partial:  # in ASCII: a name of a file need not be a text
+            partial.write_text(json.dumps(content), encoding="ascii")
+    return os.path.relpath(path, root), hash_content([found.content, grid])
 
 
 def _stored_type(header: Header) -> str:

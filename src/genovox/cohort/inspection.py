@@ -43,7 +43,7 @@ def read_image(path: Path) -> Volume:
     stack = _open_stack(path)
     files = [path.parent / name for name in stack["files"]]
     z, y, x = stack["shape"]
-    return read_stack(files, stack["affine"], (z, y, x))
+    return read_stack(files, stack["affine"], (z, y, x), stack["frames"])
 
 
 def _open_stack(path: Path) -> dict[str, Any]:

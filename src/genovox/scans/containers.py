@@ -140,7 +140,7 @@ def _list_tar(path: str, most_bytes: int = _HEAD_BYTES) -> Iterator[Member]:
             file = archive.extractfile(member)
             if file is not None:  # a stream cannot go back, and a header may be read twice
                 yield Member(member.name, member.size, io.BytesIO(file.read(most_bytes)))
-            cast("list[tarfile.TarInfo]", archive.members).clear()  # which would grow with the archive
+            archive.members.clear()  # type: ignore[attr-defined]  # which would grow with the archive
 
 
 @contextmanager

@@ -117,8 +117,8 @@ def _check_kind(headers: list[Header]) -> None:
         raise ImageError(f"a volume must be stored as MR Image Storage, got {', '.join(names)}; it stays out")
     if any(h.sop_class == MR_STORAGE and (h.frames or 1) > 1 for h in headers):
         raise ImageError(
-            "a file of several frames must say where each lies, got a classic MR image with more than one; export it as "
-            "enhanced MR, or as one image a slice"
+            "a file of several frames must say where each lies, got a classic MR image with more than one; export it "
+            "as enhanced MR, or as one image a slice"
         )
     repeated = len(headers) - len({h.sop_uid for h in headers})
     if repeated:

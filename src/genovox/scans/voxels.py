@@ -27,7 +27,7 @@ from genovox.scans.containers import read_contents
 from genovox.scans.frames import Groups, is_mosaic
 from genovox.scans.headers import DICOM_ERRORS
 
-_Pixels = npt.NDArray[np.float32 | np.float64]
+_Pixels = npt.NDArray[Any]
 _AGAIN = "export or copy the series again"
 _END_OF_IMAGE = b"\xff\xd9"
 
@@ -143,7 +143,8 @@ def _invert(pixels: npt.NDArray[Any], dataset: Dataset) -> _Pixels:
     if str(dataset.get("PhotometricInterpretation", "")).strip().upper() != "MONOCHROME1":
         return values
     signed = bool(dataset.get("PixelRepresentation"))
-    return values.dtype.type(-1 if signed else 2 ** int(dataset.BitsStored) - 1) - values
+    inverted: _Pixels = (-1 if signed else 2 ** int(dataset.BitsStored) - 1) - values
+    return inverted
 
 
 def _rescale(dataset: Dataset, frame: int) -> tuple[float, float]:
