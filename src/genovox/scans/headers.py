@@ -8,7 +8,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, get_args, get_type_hints
 
@@ -42,6 +42,7 @@ _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d(?:\.\d*)?))?)?")
 _LENGTHS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 _BINARY = {"US": "H", "FD": "d"}
 # Where ASCII is ASCII: pydicom need not be asked.
+_REMEMBERED = 4096
 _ASCII_SETS = frozenset(("", "ISO_IR 6", "ISO_IR 100", "ISO_IR 192"))
 _SIDES = {"L": "left", "R": "right"}
 _NO_AGENT = {"", "NO", "NONE", "N", "NA", "N/A", "WITHOUT"}
@@ -200,7 +201,8 @@ def _starts_like_dicom(start: bytes) -> bool:
 def _decode(elements: Elements, path: str, size: int, mtime_ns: int) -> Header:
     stored = elements.values
     charset = stored.get(_CHARSET, b"").decode("latin-1").strip(_BLANK)
-    fields = {name: decode(stored[tag], charset, elements) for name, tag, decode in _DECODERS if tag in stored}
+    little = elements.little_endian
+    fields = {name: decode(stored[tag], charset, little) for name, tag, decode in _DECODERS if tag in stored}
     required = {name: fields.pop(name, "") for name in _REQUIRED}
 
     def text(tag: int) -> str:
@@ -222,7 +224,9 @@ def _decode(elements: Elements, path: str, size: int, mtime_ns: int) -> Header:
 
 
 # Decoders take the stored bytes, not pydicom's conversion, which stumbles over malformed values and is slow.
-def _text(value: bytes, charset: str, _: Elements | None = None) -> str:
+# Most values of a series are the same in each of its files, and are decoded once.
+@lru_cache(_REMEMBERED)
+def _text(value: bytes, charset: str, _: bool = True) -> str:
     if value.isascii() and charset in _ASCII_SETS and b"\x1b" not in value:
         return value.decode("ascii").strip(_BLANK)
     try:
@@ -234,36 +238,40 @@ def _text(value: bytes, charset: str, _: Elements | None = None) -> str:
     return text.strip(_BLANK)
 
 
-def _uid(value: bytes, _: str, __: Elements) -> str:
+def _uid(value: bytes, _: str, __: bool) -> str:
     return value.decode("latin-1").strip(_BLANK)
 
 
-def _words(value: bytes, charset: str, _: Elements) -> tuple[str, ...]:
+@lru_cache(_REMEMBERED)
+def _words(value: bytes, charset: str, _: bool) -> tuple[str, ...]:
     return tuple(part.strip().upper() for part in _text(value, charset).split("\\") if part.strip())
 
 
-def _binary(value: bytes, _: str, elements: Elements, *, code: str) -> Any:
+def _binary(value: bytes, _: str, little: bool, *, code: str) -> Any:
     size = struct.calcsize(code)
     if len(value) < size:
         return None
-    number = struct.unpack(("<" if elements.little_endian else ">") + code, value[:size])[0]
+    number = struct.unpack(("<" if little else ">") + code, value[:size])[0]
     return number if math.isfinite(number) else None
 
 
-def _time(value: bytes, charset: str, _: Elements) -> float | None:
+@lru_cache(_REMEMBERED)
+def _time(value: bytes, charset: str, _: bool) -> float | None:
     return seconds(_text(value, charset))
 
 
-def _decimals(value: bytes, _: str, __: Elements, *, count: int) -> tuple[float, ...] | None:
+def _decimals(value: bytes, _: str, __: bool, *, count: int) -> tuple[float, ...] | None:
     numbers = [number for part in value.split(b"\\") if (number := _number(part)) is not None]
     return tuple(numbers) if len(numbers) == count and value.count(b"\\") == count - 1 else None
 
 
-def _decimal(value: bytes, _: str, __: Elements) -> float | None:
+@lru_cache(_REMEMBERED)
+def _decimal(value: bytes, _: str, __: bool) -> float | None:
     return _number(value.split(b"\\", 1)[0])
 
 
-def _integer(value: bytes, _: str, __: Elements) -> int | None:
+@lru_cache(_REMEMBERED)
+def _integer(value: bytes, _: str, __: bool) -> int | None:
     number = _number(value.split(b"\\", 1)[0])
     return None if number is None else int(number)
 
@@ -292,7 +300,7 @@ def _tag(keyword: str) -> int:
     return tag
 
 
-_Decoder = Callable[[bytes, str, Elements], Any]
+_Decoder = Callable[[bytes, str, bool], Any]
 
 
 def _choose_decoder(keyword: str, kind: Any) -> _Decoder:
