@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from genovox.cohort.gates import Exclusion
+from genovox.cohort.series import Codes, name_series, series_table
 from genovox.core.artifacts import atomic_path, hash_content, recall
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
@@ -29,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _KEY_BYTES = 32
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_VENDORS = ("siemens", "ge", "philips", "hitachi", "toshiba", "canon", "fujifilm", "aurora", "esaote", "bruker", "uih")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Archive:
         lost: Patients without a usable exam, and why.
         exclusions: Series that are no phase of an exam, and why.
         series: How many series there are.
+        table: A row a series, in pseudonyms and codes.
         files: How many DICOM files.
         visits: Number of each case's exam among those of its patient, in the order of time.
         digests: Content hash of each stack file's voxels and grid.
@@ -52,6 +54,7 @@ class Archive:
     lost: dict[str, str]
     exclusions: list[Exclusion]
     series: int
+    table: pd.DataFrame
     files: int
     visits: dict[str, int]
     digests: dict[str, str]
@@ -92,7 +95,7 @@ def open_archive(folder: Path, root: Path) -> Archive:
     series = [_refuse_nameless(one) for one in index.series]
     exams, roles = find_exams(series)
     _warn_of_travellers(exams, pseudonym)
-    codes = _Codes.of(series)
+    codes = Codes.of(series)
     written = _write_stacks(exams, root)
     digests: dict[str, str] = {}
     visits: dict[str, int] = {}
@@ -126,6 +129,7 @@ def open_archive(folder: Path, root: Path) -> Archive:
             _list_exclusions(series, roles, pseudonym), key=lambda row: (row.patient_id, row.reason, row.case_id)
         ),
         series=len(series),
+        table=series_table(series, roles, codes, pseudonym),
         files=index.files,
         visits=visits,
         digests=digests,
@@ -253,44 +257,7 @@ def _stored_type(header: Header) -> str:
     return f"{sign}{header.bits_allocated or 16}"
 
 
-@dataclass(frozen=True)
-class _Codes:
-    """Numbers for texts that may name a person or a place: a text's rank among its kind, which needs no key."""
-
-    known: dict[str, dict[str, int]]
-
-    @classmethod
-    def of(cls, series: Sequence[Series]) -> "_Codes":
-        texts: dict[str, set[str]] = defaultdict(set)
-        for one in series:
-            for kind, text in cls._texts(one.first).items():
-                texts[kind].add(text)
-        return cls(
-            {kind: {text: place for place, text in enumerate(sorted(found), 1)} for kind, found in texts.items()}
-        )
-
-    @staticmethod
-    def _texts(header: Header) -> dict[str, str]:
-        return {
-            "site": header.institution or header.station,
-            "model": header.model,
-            "series": header.description,
-            "vendor": header.manufacturer,
-        }
-
-    def name(self, kind: str, header: Header) -> str:
-        text = self._texts(header)[kind]
-        return f"{kind}-{self.known[kind][text]}" if text else ""
-
-    def site(self, header: Header) -> str:
-        return self.name("site", header)
-
-    def vendor(self, header: Header) -> str:
-        words = re.findall(r"[a-z]+", header.manufacturer.lower())
-        return next((vendor for vendor in _VENDORS if vendor in words), "") or self.name("vendor", header)
-
-
-def _describe_scan(exam: Exam, codes: _Codes) -> dict[str, str]:
+def _describe_scan(exam: Exam, codes: Codes) -> dict[str, str]:
     """What the headers say of how the scan was made; texts of a hospital's own become numbers."""
     first = exam.phases[0][0].first
     measures = {
@@ -341,6 +308,7 @@ def _list_exclusions(
             continue
         kind = mine[0].role if mine else "other"
         reason = one.problem or (mine[0].evidence if mine else "no role")
-        name = f"series-{hash_content([one.series_uid])[:10]}"
-        rows.append(Exclusion("series", name, pseudonym(one.patient_id), "cohort", "series", f"{kind}: {reason}"))
+        rows.append(
+            Exclusion("series", name_series(one), pseudonym(one.patient_id), "cohort", "series", f"{kind}: {reason}")
+        )
     return rows

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import pandas as pd
+
 from genovox.cohort.archive import open_archive
 from genovox.cohort.gates import UNASKED, Exclusion
 from genovox.cohort.manifest import ClinicalRow, Mark, read_clinical, read_manifest, read_marks
@@ -48,6 +50,7 @@ class Intake:
         cases: The candidates; those in ``lost`` may lack images.
         lost: Rule and reason by case, where it cannot be used whatever its label.
         series: Series of the archive that are no phase of an exam.
+        table: A row a series of the archive; None for a manifest.
         labels: Who is a carrier.
         inputs: Content hash of each image, where it is not the file itself that is hashed.
     """
@@ -56,6 +59,7 @@ class Intake:
     lost: dict[str, tuple[str, str]]
     labels: LabelSource
     series: list[Exclusion] = field(default_factory=list)
+    table: pd.DataFrame | None = None
     inputs: dict[str, str] = field(default_factory=dict)
 
 
@@ -121,7 +125,8 @@ def _take_archive(study: Study, folder: Path) -> Intake:
         lost[patient_id] = ("exam", reason)
     _refuse_shared_ids(cases)
     labels = _read_label_source(study, archive.pseudonym)
-    return Intake(cases, lost, labels, archive.exclusions, archive.digests | {cohort.images: archive.content})
+    digests = archive.digests | {cohort.images: archive.content}
+    return Intake(cases, lost, labels, archive.exclusions, archive.table, digests)
 
 
 def _warn_of_strangers(name: str, rows: Mapping[str, Any], cases: list[Case]) -> None:

@@ -209,7 +209,7 @@ def _read_csa(header: Header) -> tuple[int, np.ndarray]:
         csa: Any = csareader.get_csa_header(_read_dataset(header), "image")
         count = int(csareader.get_n_mosaic(csa))
         normal = np.array(csareader.get_slice_normal(csa), float)
-    except (*DICOM_ERRORS, csareader.CSAReadError) as error:
+    except (*DICOM_ERRORS, AssertionError, csareader.CSAReadError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         count, normal = 0, np.zeros(0)

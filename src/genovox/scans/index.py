@@ -263,7 +263,7 @@ def _arrange_new(store: Store, root: Path) -> None:
                 if outcome.of_machine:
                     of_machine[f"number {len(of_machine) + 1}"] = outcome.failure
                 else:
-                    store.add_series(outcome.value or _give_up(outcome.item, outcome.failure))
+                    store.add_series(outcome.value or _give_up(outcome.item))
                 advance()
     refuse_machine_failures(of_machine, "serie")
 
@@ -278,11 +278,11 @@ def _arrange_one(task: _Task) -> Arranged:
     return pack_series(replace(series, files=count), headers, root)
 
 
-def _give_up(task: _Task, reason: str) -> Arranged:
-    """A series that broke what arranges it: it is left out, and says so."""
+def _give_up(task: _Task) -> Arranged:
+    """A series that broke what arranges it: it is left out, and says so; why may name someone, and stays unsaid."""
     headers = _unpack_task(task)
     first = headers[0]
-    problem = f"a series must be readable, this one is not ({reason}); export it again"
+    problem = "a series must make sense, this one stopped what reads it; export it again"
     series = Series(first.series_uid, first.study_uid, first.patient_id, first, task[2], (), problem)
     return pack_series(series, headers, task[0])
 
