@@ -21,13 +21,15 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 _PASS = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from genovox.scans.index import index_folder
 if __name__ == "__main__":
     start = time.perf_counter()
     index = index_folder(Path(sys.argv[1]) / "dicom", Path(sys.argv[1]))
-    print(time.perf_counter() - start, index.files, len(index.series))
+    spent = os.times()
+    cpu = spent.user + spent.system + spent.children_user + spent.children_system
+    print(time.perf_counter() - start, cpu, index.files, len(index.series))
 """
 
 
@@ -95,11 +97,11 @@ def run_pass(name: str, root: Path, new: int) -> None:
         peak = max(peak, _memory_mb(process))
         time.sleep(0.2)
     wall_s = time.perf_counter() - start
-    own_s, files, series = process.stdout.read().split()
+    own_s, cpu_s, files, series = process.stdout.read().split()
     rate = f"{new / float(own_s):8.0f} files/s" if new else " " * 16
     print(
-        f"{name:<22} {float(own_s):7.1f} s {rate}  {files} files in {series} series, peak {peak:.0f} MB, "
-        f"with the start of Python {wall_s:.1f} s, load {os.getloadavg()[0]:.1f}",
+        f"{name:<22} {float(own_s):7.1f} s {rate}  {files} files in {series} series, peak {peak:.0f} MB, processor "
+        f"time {float(cpu_s):.1f} s, with the start of Python {wall_s:.1f} s, load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
 

@@ -18,6 +18,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
     RLELossless,
 )
 
@@ -166,13 +167,22 @@ def _refuse_unread(dataset: Dataset, place: str) -> None:
         ImageError: Naming it.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not get_decoder(syntax).is_available:
+    if syntax.is_compressed and not _is_decoded(syntax, int(dataset.get("BitsStored") or 0)):
         raise ImageError(f"{place} is compressed as {syntax.name}, which this version does not read; export it again")
     stored, high = dataset.get("BitsStored"), dataset.get("HighBit")
     if stored and high is not None and int(high) != int(stored) - 1:
         raise ImageError(
             f"{place} must hold its {stored} bits from bit {int(stored) - 1} down, got high bit {high}; {_AGAIN}"
         )
+
+
+def _is_decoded(syntax: UID, bits: int) -> bool:
+    if syntax == JPEGExtended12Bit and bits > 8:
+        return False
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False
 
 
 def _refuse_truncated(dataset: Dataset, wanted: set[int], count: int, place: str) -> None:
