@@ -3,7 +3,6 @@
 import random
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +11,12 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
-    JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLosslessSV1,
-    JPEGLSLossless,
     RLELossless,
 )
 
@@ -30,8 +26,8 @@ from genovox.scans.dicom import Series, arrange_series
 from genovox.scans.headers import Header, read_header
 from genovox.scans.voxels import read_stack
 
+from .compressions import ENCODERS
 from .conftest import MR, describe_frames, describe_image, describe_mosaic, write_image
-from .lossless_jpeg import encode_lossless
 
 SLICES = 4
 KINDS = [("u1", 8), ("i1", 8), ("u2", 12), ("u2", 16), ("i2", 12), ("i2", 16)]
@@ -69,37 +65,6 @@ def _draw(kind: str, bits: int, shape: tuple[int, ...]) -> np.ndarray:
     values[..., 2:, :] = np.sort(values[..., 2:, :], axis=-1)  # half of it smooth, as pictures are
     values[..., 0, :2] = low, high - 1
     return values.astype(kind)
-
-
-def _encode_rle(dataset: Dataset) -> None:
-    dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
-
-
-def _encode_jpeg_2000(dataset: Dataset) -> None:
-    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
-
-
-def _encode_jpeg_ls(dataset: Dataset) -> None:
-    dataset.compress(JPEGLSLossless, encoding_plugin="pyjpegls", generate_instance_uid=False)
-
-
-def _encode_jpeg_lossless(dataset: Dataset) -> None:
-    size = dataset.Rows * dataset.Columns
-    count = int(dataset.get("NumberOfFrames") or 1)
-    kind = np.dtype(f"u{dataset.BitsAllocated // 8}")
-    frames = np.frombuffer(dataset.PixelData, kind)[: size * count].reshape(count, dataset.Rows, dataset.Columns)
-    mask = 2**dataset.BitsStored - 1
-    dataset.PixelData = encapsulate([encode_lossless(frame & mask, dataset.BitsStored) for frame in frames])
-    dataset["PixelData"].VR = "OB"
-    dataset["PixelData"].is_undefined_length = True
-
-
-ENCODERS: dict[str, Callable[[Dataset], None]] = {
-    RLELossless: _encode_rle,
-    JPEG2000Lossless: _encode_jpeg_2000,
-    JPEGLSLossless: _encode_jpeg_ls,
-    JPEGLosslessSV1: _encode_jpeg_lossless,
-}
 
 
 @pytest.mark.parametrize(("kind", "bits"), KINDS)
@@ -153,7 +118,7 @@ def test_the_encoder_of_these_tests_is_right(rows: int, columns: int, bits: int,
     """Another decoder, that of SimpleITK, reads what it writes."""
     voxels = np.random.default_rng(seed).integers(0, 2**bits, (rows, columns)).astype(np.uint16)
     dataset = describe_image(1, voxels, (0, 0, 0), BitsStored=bits, HighBit=bits - 1)
-    _encode_jpeg_lossless(dataset)
+    ENCODERS[JPEGLosslessSV1](dataset)
     with tempfile.TemporaryDirectory() as folder:
         path = write_image(Path(folder) / "a.dcm", dataset, JPEGLosslessSV1)
         np.testing.assert_array_equal(read_stack([path], np.eye(4), (1, rows, columns)).array[0, 0], voxels)

@@ -92,14 +92,15 @@ def list_members(path: str) -> Iterator[Member]:
         else:
             yield from _list_tar(path)
     except ARCHIVE_ERRORS as error:
-        yield Member("", 0, None, _explain(error))
+        yield Member("", 0, None, explain_damage(error))
     except OSError as error:
         if error.errno:
             raise
-        yield Member("", 0, None, _explain(error))  # a damaged stream, by its decoder
+        yield Member("", 0, None, explain_damage(error))  # a damaged stream, by its decoder
 
 
-def _explain(error: Exception) -> str:
+def explain_damage(error: Exception) -> str:
+    """Why an archive, or a member, is not read, given one of ``ARCHIVE_ERRORS``."""
     if isinstance(error, _BombError):
         return str(error)
     return f"a damaged archive ({type(error).__name__}); what follows the damage is not read, copy it again"
@@ -124,7 +125,7 @@ def _list_zip(path: str) -> Iterator[Member]:
                 with archive.open(member) as file:
                     yield Member(member.filename, member.file_size, cast("BinaryIO", file))
             except ARCHIVE_ERRORS as error:
-                yield Member(member.filename, member.file_size, None, _explain(error))
+                yield Member(member.filename, member.file_size, None, explain_damage(error))
 
 
 def _list_tar(path: str, most_bytes: int = _HEAD_BYTES) -> Iterator[Member]:
@@ -139,7 +140,7 @@ def _list_tar(path: str, most_bytes: int = _HEAD_BYTES) -> Iterator[Member]:
                 continue
             file = archive.extractfile(member)
             if file is not None:  # a stream cannot go back, and a header may be read twice
-                yield Member(member.name, member.size, io.BytesIO(file.read(most_bytes)))
+                yield Member(member.name, member.size, io.BytesIO(file.read(min(member.size, most_bytes))))
             archive.members.clear()  # type: ignore[attr-defined]  # which would grow with the archive
 
 
@@ -216,7 +217,7 @@ def read_contents(paths: Sequence[Path]) -> Iterator[tuple[int, bytes]]:
         try:
             yield from _read_members(archive, wanted)
         except ARCHIVE_ERRORS as error:
-            raise OSError(0, _explain(error)) from None
+            raise OSError(0, explain_damage(error)) from None
         if wanted:
             raise OSError(0, "a member is no longer in its archive")
 

@@ -12,7 +12,14 @@ from pathlib import Path
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import DataError
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
-from genovox.scans.containers import SEPARATOR, is_archive, list_members, read_contents
+from genovox.scans.containers import (
+    ARCHIVE_ERRORS,
+    SEPARATOR,
+    explain_damage,
+    is_archive,
+    list_members,
+    read_contents,
+)
 from genovox.scans.dicom import Series, arrange_series
 from genovox.scans.headers import Header, parse_header
 from genovox.scans.store import (
@@ -211,7 +218,11 @@ def _read_archive(place: str) -> tuple[tuple[tuple[str, int, str, str], ...], st
         if member.file is None:
             notes.append((member.name, member.problem))
             continue
-        header = parse_header(member.file, member.name, member.size, 0)
+        try:
+            header = parse_header(member.file, member.name, member.size, 0)
+        except ARCHIVE_ERRORS as error:
+            notes.append((member.name, explain_damage(error)))
+            continue
         if header is not None:
             images.append((member.name, member.size, header.series_uid, pack_header(header)))
     return tuple(images), _pack_notes(notes)

@@ -1,8 +1,12 @@
-"""An encoder of lossless JPEG, process 14, selection value 1 (ITU-T T.81, annex H), independent of what decodes it."""
+"""Encoders of every lossless compression that is read, none of which is the decoder (but for JPEG 2000)."""
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
+from pydicom import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 _CODE_BITS = 5  # seventeen categories, one code of five bits each
 
@@ -44,3 +48,34 @@ def _code(difference: int) -> str:
         return code
     value = difference if difference > 0 else difference + (1 << size) - 1
     return code + f"{value:0{size}b}"
+
+
+def _encode_rle(dataset: Dataset) -> None:
+    dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+
+
+def _encode_jpeg_2000(dataset: Dataset) -> None:
+    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+
+
+def _encode_jpeg_ls(dataset: Dataset) -> None:
+    dataset.compress(JPEGLSLossless, encoding_plugin="pyjpegls", generate_instance_uid=False)
+
+
+def _encode_jpeg_lossless(dataset: Dataset) -> None:
+    size = dataset.Rows * dataset.Columns
+    count = int(dataset.get("NumberOfFrames") or 1)
+    kind = np.dtype(f"u{dataset.BitsAllocated // 8}")
+    frames = np.frombuffer(dataset.PixelData, kind)[: size * count].reshape(count, dataset.Rows, dataset.Columns)
+    mask = 2**dataset.BitsStored - 1
+    dataset.PixelData = encapsulate([encode_lossless(frame & mask, dataset.BitsStored) for frame in frames])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+
+
+ENCODERS: dict[str, Callable[[Dataset], None]] = {
+    RLELossless: _encode_rle,
+    JPEG2000Lossless: _encode_jpeg_2000,
+    JPEGLSLossless: _encode_jpeg_ls,
+    JPEGLosslessSV1: _encode_jpeg_lossless,
+}
