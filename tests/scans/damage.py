@@ -45,7 +45,7 @@ def plant_tree(folder: Path, seed: int) -> None:
     contents = _make_victim(rng)
     for _ in range(rng.choice((1, 1, 2, 4))):
         name = rng.choice(sorted(contents))
-        contents[name] = rng.choice(_DAMAGES)(contents[name], rng)
+        contents[name] = rng.choice(_DAMAGES)(contents[name] or bytes(200), rng)
     place = folder / "victim"
     place.mkdir()
     if rng.random() < 0.6:

@@ -57,7 +57,8 @@ def test_phases_of_an_enhanced_file(tmp_path: Path, frame: dict[str, Any], order
     for found, expected in zip(_voxels(series), VOXELS, strict=True):
         np.testing.assert_array_equal(found, expected)
     affine = np.array(series.stacks[2].affine)
-    np.testing.assert_allclose(affine, [[-0.75, 0, 0, 10], [0, -0.5, 0, -5], [0, 0, 2, 0], [0, 0, 0, 1]])
+    expected_affine = np.array([[-0.75, 0, 0, 10], [0, -0.5, 0, -5], [0, 0, 2, 0], [0, 0, 0, 1]])
+    np.testing.assert_allclose(affine, expected_affine)
 
 
 def test_what_the_functional_groups_say(tmp_path: Path) -> None:

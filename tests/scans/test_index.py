@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
-from genovox.core.errors import DataError
+from genovox.core.errors import DataError, ImageError
 from genovox.core.tasks import run_many
 from genovox.scans import index
 from genovox.scans.dicom import Series, arrange_series
@@ -339,6 +339,23 @@ def test_a_slice_that_is_gone_is_not_named(tree: Tree) -> None:
     with pytest.raises(DataError, match=r"^a slice cannot be read \(No such file or directory\); mend it") as caught:
         list(hash_stacks(tree.root, [(one.series_uid, 0)]))
     assert str(tree.root) not in str(caught.value)
+
+
+def test_a_damaged_member_costs_its_own_scan(tree: Tree) -> None:
+    """Its header can be read, its pixels cannot: the phase is hashed, and refused when it is read."""
+    tree.dicom.mkdir(parents=True)
+    with zipfile.ZipFile(tree.dicom / "a.zip", "w") as archive:
+        for k in range(3):  # larger than what is read of a header
+            dataset = describe_image(k, np.zeros((200, 200), np.uint16), (0, 0, k))
+            archive.write(write_image(tree.root / f"{k}", dataset), f"{k}")
+    content = bytearray((tree.dicom / "a.zip").read_bytes())
+    content[len(content) // 2] ^= 1  # stored as it is: only the checksum tells
+    (tree.dicom / "a.zip").write_bytes(content)
+    (one,) = _index(tree).series
+    ((_, files),) = hash_stacks(tree.root, [(one.series_uid, 0)])
+    stack = one.stacks[0]
+    with pytest.raises(ImageError, match=r"cannot be read \(a damaged archive \(BadZipFile\)"):
+        read_stack([tree.root / name for name in files.files], stack.affine, stack.shape, files.frames)
 
 
 def test_a_phase_that_is_not_known(tree: Tree) -> None:

@@ -348,7 +348,9 @@ def _hash_files(task: tuple[str, tuple[str, int], StackFiles]) -> str:
     try:
         digests = {number: hashlib.blake2b(content).digest() for number, content in read_contents(paths)}
     except OSError as error:  # which names the file
-        raise DataError(f"a slice cannot be read ({error.strerror}); mend it or remove its series") from None
+        if error.errno:
+            raise DataError(f"a slice cannot be read ({error.strerror}); mend it or remove its series") from None
+        digests = {number: str(error.strerror).encode() for number in range(len(paths))}  # the scan itself is damaged
     whole = hashlib.blake2b(b"".join(digests[number] for number in range(len(paths))), digest_size=16)
     return whole.hexdigest()
 
