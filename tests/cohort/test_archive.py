@@ -233,15 +233,6 @@ def test_a_file_that_is_renamed_is_read_once_more(tree: Tree, count_reads: Calla
     ]
 
 
-def test_a_damaged_index_is_made_anew(tree: Tree, count_reads: Callable[[], list[str]]) -> None:
-    tree.add(NORTH, PRE, POST1)
-    before = _open(tree)
-    count_reads()
-    (tree.root / ".genovox" / "dicom-index.sqlite").write_text('{"format": [0, []], "files": {"x": 1}}')
-    assert _open(tree).cases == before.cases
-    assert len(count_reads()) == len(tree.files())
-
-
 def test_a_study_that_moves_stays_what_it_is(tree: Tree, tmp_path: Path, count_reads: Callable[[], list[str]]) -> None:
     tree.add(NORTH, PRE, POST1)
     edit_files(tree.files(), PatientIdentityRemoved=None)
@@ -392,37 +383,6 @@ def test_an_id_is_fit_to_name_a_file(name: str) -> None:
         assert safe == pseudonym(f"  {name} ")
         assert archive._UNSAFE.search(safe) is None
         assert safe[0].isalnum()
-
-
-def test_a_file_that_the_machine_cannot_read_now_is_tried_again(tree: Tree) -> None:
-    """An unreadable disk is no verdict on a file: forgotten slices would cost the exam for ever."""
-    tree.add(NORTH, PRE, POST1)
-    file = tree.files()[3]
-    content = file.read_bytes()
-    file.unlink()
-    file.symlink_to("/proc/self/mem")  # opens, and fails with an input/output error at the first byte
-    with pytest.raises(DataError, match="the machine failed") as caught:
-        _open(tree)
-    assert file.name not in str(caught.value)
-    file.unlink()
-    file.write_bytes(content)
-    assert len(_open(tree).cases) == 1
-
-
-def test_a_folder_that_cannot_be_listed_is_not_left_out_unsaid(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree.add(NORTH, PRE, POST1)
-    tree.add(SOUTH, PRE, POST1)
-    scan = os.scandir
-
-    def refuse(path: str) -> object:
-        if str(path).endswith(SOUTH):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(DataError, match=r"a folder of the archive cannot be listed \(Permission denied\)") as caught:
-        _open(tree)
-    assert SOUTH not in str(caught.value)
 
 
 def test_a_slice_that_cannot_be_read_is_not_named(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

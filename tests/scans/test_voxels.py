@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLosslessSV1,
@@ -136,6 +139,19 @@ def test_less_is_brighter(tmp_path: Path, kind: str, bits: int) -> None:
     np.testing.assert_array_equal(found, (-1 if kind[0] == "i" else 2**bits - 1) - voxels.astype(float))
     if (kind, bits) != ("i2", 12):  # which ITK does not read
         np.testing.assert_array_equal(found, sitk.GetArrayFromImage(sitk.ReadImage(path))[0])
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(("kind", "bits"), KINDS)
+def test_every_encoding_without_compression(tmp_path: Path, syntax: str, kind: str, bits: int) -> None:
+    voxels = _draw(kind, bits, (3, 6, 4))
+    for k, plane in enumerate(voxels):
+        dataset = describe_image(k, plane, (0, 0, k), BitsStored=bits, HighBit=bits - 1)
+        if syntax == ExplicitVRBigEndian:  # words of two bytes each, for 8 bits too
+            dataset.PixelData = plane.astype(plane.dtype.newbyteorder(">")).tobytes()
+            dataset["PixelData"].VR = "OB" if bits == 8 else "OW"
+        write_image(tmp_path / f"{k}", dataset, syntax)
+    np.testing.assert_array_equal(_read(_only(_headers(tmp_path))).array[0], voxels)
 
 
 def test_bits_that_are_not_stored_do_not_count(tmp_path: Path) -> None:

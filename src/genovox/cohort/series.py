@@ -102,7 +102,9 @@ def series_table(
             "day": "" if day is None else day - first,
         }
         rows.append(who | _describe(one, played[one.series_uid], codes, began_s.get(one.study_uid, 0.0)))
-    table = pd.DataFrame(rows, columns=list(rows[0]) if rows else None)
+    if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame(rows)
     return table.sort_values(["patient_id", "day", "number", "series"], kind="stable", ignore_index=True)
 
 
