@@ -26,7 +26,8 @@ def test_a_row_a_series(tree: Tree) -> None:
     assert table["phase"].tolist() == ["", "", "0", "1", "2", "3", ""]
     assert set(table["patient_id"]) == {NORTH}
     assert set(table["day"]) == {0}
-    pre, post = table.loc[PRE], table.loc[POST1]
+    rows = {str(number): row for number, row in zip(table.index, table.to_dict("records"), strict=True)}
+    pre, post = rows[PRE], rows[POST1]
     files = tree.files(visit / PRE)
     header = pydicom.dcmread(files[0])
     assert pre["files"] == len(files)
@@ -38,8 +39,8 @@ def test_a_row_a_series(tree: Tree) -> None:
     assert float(pre["repetition_time_ms"]) == header.RepetitionTime
     assert pre["encoding"] == header.file_meta.TransferSyntaxUID.name
     assert float(post["times_s"]) > float(pre["times_s"]) > 0
-    assert "slices must share one" in table.loc[LOCALIZER, "problem"]
-    assert "subtraction by its image type" in table.loc[SUBTRACTION, "evidence"]
+    assert "slices must share one" in rows[LOCALIZER]["problem"]
+    assert "subtraction by its image type" in rows[SUBTRACTION]["evidence"]
     assert pre["series"].startswith("series-")
     assert table["study"].nunique() == 1
 

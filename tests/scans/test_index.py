@@ -363,3 +363,16 @@ def test_a_phase_that_is_not_known(tree: Tree) -> None:
     _index(tree)
     with pytest.raises(DataError, match=r"was damaged .* has been removed; run the same command again"):
         list(hash_stacks(tree.root, [("1.2.3", 0)]))
+
+
+def test_links_are_followed_but_never_round_in_circles(tree: Tree, tmp_path: Path) -> None:
+    """A folder that stands elsewhere may be linked into the archive."""
+    tree.add(NORTH, PRE)
+    before = _index(tree)
+    shutil.move(tree.dicom / NORTH, tmp_path / "elsewhere")
+    (tree.dicom / NORTH).symlink_to(tmp_path / "elsewhere")
+    (tree.dicom / "up").symlink_to(tree.root)
+    (tree.dicom / "again").symlink_to(tree.dicom)
+    after = _index(tree)
+    assert after.files == before.files
+    assert (_facts(after.series), after.content) == (_facts(before.series), before.content)
