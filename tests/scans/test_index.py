@@ -138,8 +138,7 @@ def test_archives_of_files_are_folders_as_well(tree: Tree, kind: str, count_read
     stack = found.series[0].stacks[0]
     paths = [tree.root / name for name in files[phases[0]].files]
     assert read_stack(paths, stack.affine, stack.shape).array.max() > 0
-    assert _index(tree).content == found.content
-    assert count_reads() == []
+    assert (_index(tree).content, count_reads()) == (found.content, [])
     assert len(read_folder(tree.dicom)) == expected.files
 
 
@@ -254,7 +253,7 @@ def test_an_index_is_as_good_in_small_steps(tree: Tree, tmp_path: Path, monkeypa
     assert set(dict(hash_stacks(tree.root, phases))) == set(phases)
 
 
-@pytest.mark.parametrize("damage", ["replaced", "cut", "noise", "another version"])
+@pytest.mark.parametrize("damage", ["replaced", "cut", "noise", "another version", "a row"])
 def test_a_damaged_index_is_made_anew(tree: Tree, damage: str) -> None:
     tree.add(NORTH, PRE, POST1)
     before = _index(tree)
@@ -268,7 +267,8 @@ def test_a_damaged_index_is_made_anew(tree: Tree, damage: str) -> None:
         path.write_bytes(content[:4096] + random.Random(1).randbytes(len(content) - 4096))
     else:
         with sqlite3.connect(path) as connection:
-            connection.execute("UPDATE about SET version = 'older'")
+            table = "series SET arranged = '{'" if damage == "a row" else "about SET version = 'older'"
+            connection.execute(f"UPDATE {table}")
         connection.close()
     after = _index(tree)
     assert (_facts(after.series), after.content) == (_facts(before.series), before.content)
@@ -330,6 +330,23 @@ def test_a_series_that_breaks_the_reader_stays_out(tree: Tree, monkeypatch: pyte
     problems = {one.series_uid: one.problem for one in _index(tree).series}
     assert problems.pop(broken) == "a series must make sense, this one stopped what reads it; export it again"
     assert list(problems.values()) == [""]
+
+
+def test_a_disk_that_fails_later_is_no_verdict_on_a_series(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.add(NORTH, PRE)
+
+    def fail(_: object) -> list[Series]:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "arrange_series", fail)
+        with pytest.raises(DataError, match=r"the machine failed 1 series, such as number 1: .*Input/output error"):
+            _index(tree)
+    assert _index(tree).series[0].problem == ""
+    tree.files()[0].unlink()
+    tree.files()[0].with_name("x").symlink_to("/proc/self/mem")
+    with pytest.raises(DataError, match=r"a file cannot be read \(Input/output error\)"):
+        read_folder(tree.dicom)
 
 
 def test_a_slice_that_is_gone_is_not_named(tree: Tree) -> None:
