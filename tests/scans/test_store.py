@@ -85,6 +85,16 @@ def test_files_come_and_go(tmp_path: Path) -> None:
         assert (store.count_images(), store.list_unarranged()) == (0, [])
 
 
+def test_what_two_processes_read_counts_once(tmp_path: Path) -> None:
+    source = Source(b"a", 1, 1, (("", 1, "1.2", "x"),))
+    with open_store(tmp_path / "store.sqlite") as one, open_store(tmp_path / "store.sqlite") as other:
+        for store in (one, other):
+            assert store.note_found([(b"a", 1, 1)]) == 1
+            store.add_sources([source])
+        assert (one.count_images(), one.list_unarranged()) == (1, [("1.2", 1)])
+        assert len(other.list_images("1.2", 9)) == 1
+
+
 def test_a_full_disk_and_a_locked_index_are_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     for message, kind in (("database or disk is full", DiskFullError), ("database is locked", DataError)):

@@ -182,6 +182,9 @@ class Store:
         """Remember files that were read."""
         with self._connection as connection:
             for source in sources:
+                connection.execute(  # another process may have read it as well
+                    "DELETE FROM images WHERE source IN (SELECT id FROM sources WHERE path = ?)", (source.path,)
+                )
                 row = connection.execute(
                     "INSERT OR REPLACE INTO sources (path, size, mtime_ns, note) VALUES (?, ?, ?, ?)",
                     (source.path, source.size, source.mtime_ns, source.note),
