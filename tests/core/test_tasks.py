@@ -240,7 +240,8 @@ def test_a_bad_moment_of_the_machine_is_told_from_a_bad_item() -> None:
 
 def test_results_are_not_kept_once_they_are_used(jobs: ModuleType) -> None:
     """An index has as many results as an archive has files."""
-    alive, most = [], 0
+    alive: list[weakref.ref[Outcome[int, int]]] = []
+    most = 0
     for outcome in run_many(jobs.square, range(40), workers=2, describe=str):
         alive = [one for one in alive if one() is not None] + [weakref.ref(outcome)]
         most = max(most, len(alive))
