@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -235,3 +236,17 @@ def test_a_bad_moment_of_the_machine_is_told_from_a_bad_item() -> None:
     with pytest.raises(DataError, match="the machine failed 1 cases, such as c3: not enough memory"):
         tasks.refuse_machine_failures({"c3": "not enough memory"}, "case")
     tasks.refuse_machine_failures({}, "case")
+
+
+def test_results_are_not_kept_once_they_are_used(jobs: ModuleType) -> None:
+    """An index has as many results as an archive has files."""
+    alive: list[weakref.ref[Outcome[int, int]]] = []
+    most = 0
+    for outcome in run_many(jobs.square, range(40), workers=2, describe=str):
+        alive = [one for one in alive if one() is not None] + [weakref.ref(outcome)]
+        most = max(most, len(alive))
+        time.sleep(0.02)  # the workers are done long before the last is taken
+    assert outcome.value is not None
+    # What is finished waits in the pool; what was taken does not.
+    assert len([one for one in alive if one() is not None]) == 1
+    assert most <= 2

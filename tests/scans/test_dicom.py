@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 
-from genovox.core.errors import ImageError
-from genovox.core.volume import Volume, read_volume, reorient_to_ras
-from genovox.scans.dicom import Header, Series, arrange_series, read_header, read_stack
+from genovox.core.volume import Volume
+from genovox.scans.dicom import Series, arrange_series
+from genovox.scans.headers import Header, read_header
+from genovox.scans.voxels import read_stack
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -33,7 +31,7 @@ def _only(headers: list[Header]) -> Series:
 
 def _read(series: Series, phase: int = 0) -> Volume:
     stack = series.stacks[phase]
-    return read_stack([Path(file) for file in stack.files], stack.affine, stack.shape)
+    return read_stack([Path(file) for file in stack.files], stack.affine, stack.shape, stack.frames)
 
 
 def _made(
@@ -63,163 +61,6 @@ def _made(
             )
             made.append(replace(header, **change(p, k)))  # type: ignore[arg-type]
     return made
-
-
-def _write(folder: Path, number: int, values: np.ndarray, position: tuple[float, ...], **more: object) -> None:
-    dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = MR, f"1.2.3.4.{number}"
-    dataset.PatientID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "P1", "1.2.3", "1.2.3.4"
-    dataset.InstanceNumber = number
-    dataset.ImagePositionPatient = list(position)
-    dataset.ImageOrientationPatient, dataset.PixelSpacing = list(AXIAL), [0.5, 0.75]
-    dataset.Rows, dataset.Columns = values.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-    dataset.PixelRepresentation = int(values.dtype.kind == "i")
-    for keyword, value in more.items():
-        setattr(dataset, keyword, value)
-    dataset.PixelData = values.tobytes()
-    name = folder / f"{random.Random(number).random()}"
-    if number % 2:  # half of them without preamble and meta information
-        dataset.save_as(name, implicit_vr=True, little_endian=True)
-    else:
-        dataset.file_meta = FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset.save_as(name, enforce_file_format=True)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    "name",
-    [
-        "siemens-anatomical-001",
-        "ge-anatomical-001",
-        "hitachi-anatomical-001",
-        "generic-compressed-001",
-        "generic-compressed_rle-001",
-        "ge-fmri-001",
-    ],
-)
-def test_real_series_equal_their_conversion(real_data: Path, name: str) -> None:
-    series = _only(_headers(real_data / "dicom" / name))
-    assert series.problem == ""
-    expected = reorient_to_ras(read_volume(real_data / "dicom" / f"{name}.ground_truth.nii.gz"))
-    assert len(series.stacks) == len(expected.array)
-    for phase, voxels in enumerate(expected.array):
-        volume = reorient_to_ras(_read(series, phase))
-        np.testing.assert_array_equal(volume.array[0], voxels)
-        np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-3)
-
-
-@pytest.mark.real_data
-def test_real_series_that_stay_out(real_data: Path, tmp_path: Path) -> None:
-    folder = real_data / "dicom"
-    problems = {
-        Path(series.first.path).parent.name: series.problem
-        for name in (
-            "failing-slicecount-001",
-            "failing-sliceincrement-001",
-            "philips_enhanced-anatomical-001",
-            "siemens_multiframe-anatomical-001",
-        )
-        for series in arrange_series(_headers(folder / name))
-    }
-    assert problems == {
-        "failing-slicecount-001": "a volume needs at least 3 slices at different places, got 2 in 2 files; "
-        "set the series aside or export it whole",
-        "failing-sliceincrement-001": "a volume must be stored as MR Image Storage, got CT Image Storage; it stays out",
-        "philips_enhanced-anatomical-001": "multi-frame (enhanced) MR is not read by this version; "
-        "export it as classic MR images",
-        "siemens_multiframe-anatomical-001": "multi-frame (enhanced) MR is not read by this version; "
-        "export it as classic MR images",
-    }
-    uneven = [replace(header, sop_class=MR) for header in _headers(folder / "failing-sliceincrement-001")]
-    assert _only(uneven).problem == (
-        "slices must lie at even distances, got 5.000 to 10.000 mm (1 slices missing if 5.000 mm is right); "
-        "export the series again"
-    )
-    short = folder / "emri_small_jpeg_2k_lossless_too_short.dcm"
-    with pytest.raises(ImageError, match=r"^slice 1 of 1 holds no whole pixel data; it is truncated"):
-        read_stack([short], np.eye(4), (1, 64, 64))
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("siemens-anatomical-001", "slice 2 of 4 cannot be decoded (truncated: too few bytes of pixel data)"),
-        ("generic-compressed-001", "slice 2 of 4 holds no whole pixel data; it is truncated or no image"),
-        ("generic-compressed_rle-001", "slice 2 of 4 holds no whole pixel data; it is truncated or no image"),
-    ],
-)
-def test_a_real_file_truncated_in_its_pixels(real_data: Path, tmp_path: Path, name: str, reason: str) -> None:
-    for path in (real_data / "dicom" / name).iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    series = _only(_headers(tmp_path))
-    second = Path(series.stacks[0].files[1])
-    second.write_bytes(second.read_bytes()[:-1000])
-    with pytest.raises(ImageError) as caught:
-        _read(series)
-    assert str(caught.value).startswith(reason)
-    assert second.name not in str(caught.value)
-
-
-def test_a_written_series(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    voxels = rng.integers(-900, 900, (2, SLICES, 5, 7)).astype(np.int16)
-    number = 0
-    for phase in range(2):
-        for k in range(SLICES):
-            number += 1
-            more = {"TemporalPositionIdentifier": 2 - phase, "RescaleSlope": 0.5 + k, "RescaleIntercept": -phase}
-            _write(tmp_path, number, voxels[phase, k], (10.0, 20.0, 30.0 - 3 * k), **more)
-    series = _only(_headers(tmp_path))
-    assert (series.problem, series.files, series.patient_id) == ("", 2 * SLICES, "P1")
-    assert [stack.temporal_position for stack in series.stacks] == [1, 2]
-    assert {stack.order for stack in series.stacks} == {"temporal position"}
-    slope = (0.5 + np.arange(SLICES))[:, None, None]
-    expected = np.stack([voxels[1] * slope - 1, voxels[0] * slope])[:, ::-1]
-    for phase in range(2):
-        volume = _read(series, phase)
-        np.testing.assert_allclose(volume.array[0], expected[phase])
-        np.testing.assert_allclose(volume.affine @ [0, 0, 0, 1], [-10, -20, 21, 1])
-        assert volume.spacing_mm == pytest.approx((0.75, 0.5, 3))
-        assert volume.orientation == "LPS"
-
-
-def test_pixels_that_do_not_fit(tmp_path: Path) -> None:
-    for k in range(3):
-        _write(tmp_path, k, np.zeros((5, 7), np.uint16), (0.0, 0.0, float(k)))
-    series = _only(_headers(tmp_path))
-    stack = series.stacks[0]
-    files = [Path(file) for file in stack.files]
-    with pytest.raises(ImageError, match=r"slice 1 of 3 must be 7 x 5, got 5 x 7; export"):
-        read_stack(files, stack.affine, (3, 7, 5))
-    with pytest.raises(ImageError, match="one file a slice, got 2 files for 3 slices"):
-        read_stack(files[:2], stack.affine, stack.shape)
-    with pytest.raises(ImageError, match=r"^slice 2 of 3 cannot be read \(No such file or directory\); export"):
-        read_stack([files[0], tmp_path / "Doe^Jane", files[2]], stack.affine, stack.shape)
-    files[0].write_bytes(b"garbage")
-    with pytest.raises(ImageError, match="slice 1 of 3 holds no whole pixel data"):
-        _read(series)
-
-
-@pytest.mark.parametrize(
-    ("slope", "problem"),
-    [
-        ("1e200", "voxels must be finite"),
-        ("steep", r"slice 1 of 3 cannot be decoded \(damaged pixel data, ValueError\)"),
-    ],
-)
-def test_a_slope_beyond_sense(tmp_path: Path, slope: str, problem: str) -> None:
-    for k in range(3):
-        _write(tmp_path, k, np.ones((5, 7), np.uint16), (0.0, 0.0, float(k)), RescaleSlope="7.5e1")
-    series = _only(_headers(tmp_path))
-    assert _read(series).array.max() == 75
-    for file in series.stacks[0].files:
-        Path(file).write_bytes(Path(file).read_bytes().replace(b"7.5e1 ", f"{slope:6}".encode()))
-    with pytest.raises(ImageError, match=problem):
-        _read(series)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -309,8 +150,8 @@ def test_a_series_may_pass_midnight() -> None:
         ),
         (lambda p, k: {"sop_class": "1.2.3.4567"}, "MR Image Storage, got another class;"),
         (lambda p, k: {"samples": 3, "photometric": "RGB"}, "got a secondary capture in RGB; it stays out"),
-        (lambda p, k: {"sop_class": MR + ".1"}, "multi-frame (enhanced) MR is not read by this version"),
-        (lambda p, k: {"frames": 40}, "multi-frame (enhanced) MR is not read by this version"),
+        (lambda p, k: {"sop_class": MR + ".2"}, "MR Image Storage, got MR Spectroscopy Storage;"),
+        (lambda p, k: {"frames": 40}, "must say where each lies, got a classic MR image with more than one; export it"),
         (lambda p, k: {"patient_id": f"Doe^{k}"}, "a series must belong to one patient, got 4"),
         (lambda p, k: {"study_uid": f"1.{p}"}, "a series must belong to one study, got 2"),
         (lambda p, k: {"series_uid": ""}, "a series must carry its identifier"),
@@ -369,3 +210,54 @@ def test_series_are_in_order_and_one_bad_one_harms_no_other() -> None:
     ]
     assert dataclasses.asdict(series[0].stacks[0].first)["series_uid"] == "9"
     assert arrange_series([]) == []
+
+
+def _sagittal(p: int, k: int) -> dict[str, object]:
+    """Slices of both breasts in one series: five to the left, five to the right, nothing between."""
+    side, place = divmod(k, 5)
+    x = (30.0 + 3 * place) if side else (-30.0 - 3 * place)
+    return {"position": (x, -80.0, 60.0 + side), "orientation": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0), "temporal_position": p}
+
+
+def _two_slabs(p: int, k: int) -> dict[str, object]:
+    """Axial slabs, one a breast."""
+    side, place = divmod(k, 5)
+    return {"position": (40.0 if side else -70.0, 0.0, 2.0 * place), "temporal_position": p}
+
+
+@pytest.mark.parametrize("place", [_sagittal, _two_slabs])
+def test_both_breasts_in_one_series(place: Callable[[int, int], dict[str, object]]) -> None:
+    headers = _made(2, 10, place)
+    random.Random(3).shuffle(headers)
+    series = _only(headers)
+    assert series.problem == ""
+    assert [stack.first.laterality for stack in series.stacks] == ["left", "left", "right", "right"]
+    assert [stack.temporal_position for stack in series.stacks] == [0, 1, 0, 1]
+    for stack in series.stacks:
+        assert stack.shape == (5, 8, 6)
+        middle = np.array(stack.affine) @ [2.5, 3.5, 2, 1]
+        assert (middle[0] < 0) == (stack.first.laterality == "left")  # RAS
+
+
+@pytest.mark.parametrize(
+    ("gone", "problem"),
+    [
+        # Neighbours across the midline, or a gap that missing slices may have left, are no two breasts.
+        (lambda k: {"position": (3.0 * k - 15 + 3 * (k > 4), 0.0, 0.0)}, "got 3.000 to 6.000 mm (1 slices missing"),
+        (lambda k: {"position": (3.0 * k - 15 + 8 * (k > 4), 0.0, 0.0)}, "got 3.000 to 11.000 mm"),
+        (lambda k: {"position": (3.0 * k + 5 + 80 * (k > 4), 0.0, 0.0)}, "got 3.000 to 83.000 mm"),
+        (lambda k: {"position": (3.0 * k - 30 + 80 * (k > 4) + 3 * (k > 6), 0.0, 0.0)}, "got 3.000 to 6.000 mm"),
+    ],
+)
+def test_what_is_not_both_breasts(gone: Callable[[int], dict[str, object]], problem: str) -> None:
+    series = _only(_made(1, 10, lambda p, k: gone(k) | {"orientation": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)}))
+    assert problem in series.problem
+
+
+def test_a_volume_across_the_midline_stays_one() -> None:
+    series = _only(
+        _made(
+            1, 10, lambda p, k: {"position": (3.0 * k - 15, 0.0, 0.0), "orientation": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)}
+        )
+    )
+    assert (series.problem, len(series.stacks), series.stacks[0].first.laterality) == ("", 1, "")

@@ -54,16 +54,15 @@ def _judge(source: Path, out: Path) -> "tuple[list[SeriesRole], int]":
     from genovox.phases.catalogue import read_catalogue
     from genovox.phases.roles import judge_series
     from genovox.phases.sheet import judge_scans
-    from genovox.scans.dicom import arrange_series
-    from genovox.scans.index import index_headers
+    from genovox.scans.index import index_folder
 
     if not source.is_dir():
         facts, others = read_catalogue(source)
         return judge_series(facts), others
-    headers = index_headers(source.resolve(), out.resolve().parent)
-    if not headers:
+    index = index_folder(source.resolve(), out.resolve().parent)
+    if not index.files:
         raise DataError(f"no DICOM file under {source}; give the folder that holds the scans, or a table of series")
-    return judge_scans(arrange_series(headers)), 0
+    return judge_scans(index.series), 0
 
 
 def summarise_roles(roles: "list[SeriesRole]") -> dict[str, Any]:

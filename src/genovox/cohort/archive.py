@@ -1,6 +1,7 @@
 """A tree of DICOM files as exams: every header read once, every person behind a pseudonym, nothing left out unsaid."""
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -11,24 +12,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from genovox.cohort.gates import Exclusion
 from genovox.cohort.rules import ExamFacts, parse_day
-from genovox.core.artifacts import atomic_path, hash_content, recall, write_json
+from genovox.cohort.series import Codes, name_series, series_table
+from genovox.core.artifacts import atomic_path, hash_content, recall
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError
 from genovox.core.volume import Volume, holds_point
 from genovox.phases.decisions import Decision, decide_exams
 from genovox.phases.exams import Exam, PhaseRole, find_exams
-from genovox.scans.dicom import Series, Stack, arrange_series, read_stack
-from genovox.scans.headers import Header, read_header
-from genovox.scans.index import index_headers, walk_files
+from genovox.scans.dicom import Series, Stack, arrange_series
+from genovox.scans.headers import Header
+from genovox.scans.index import hash_stacks, index_folder, read_folder
+from genovox.scans.store import StackFiles
+from genovox.scans.voxels import read_stack
 
 log = logging.getLogger(__name__)
 
 _KEY_BYTES = 32
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_VENDORS = ("siemens", "ge", "philips", "hitachi", "toshiba", "canon", "fujifilm", "aurora", "esaote", "bruker", "uih")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Archive:
         lost: Patients without a usable exam, and why.
         exclusions: Series that are no phase of an exam, and why.
         series: How many series there are.
+        table: A row a series, in pseudonyms and codes.
         files: How many DICOM files.
         facts: What the rules of eligibility need to know of each case's exam; never written.
         digests: Content hash of each stack file's voxels and grid.
@@ -51,6 +56,7 @@ class Archive:
     lost: dict[str, str]
     exclusions: list[Exclusion]
     series: int
+    table: pd.DataFrame
     files: int
     facts: dict[str, ExamFacts]
     digests: dict[str, str]
@@ -85,18 +91,17 @@ def open_archive(folder: Path, root: Path, decisions: Mapping[str, Decision] | N
     Raises:
         DataError: If there is no DICOM file, or the machine failed to read some.
     """
-    headers = index_headers(folder, root)
-    if not headers:
+    index = index_folder(folder, root)
+    if not index.files:
         raise DataError(f"no DICOM file under {folder}; give the folder that holds the scans, or a manifest.csv")
-    hidden = any(not header.identity_removed for header in headers)
-    pseudonym = Pseudonyms(_read_key(root / ".genovox" / "key") if hidden else b"")
-    series = [_refuse_nameless(one) for one in arrange_series(headers)]
+    pseudonym = Pseudonyms(_read_key(root / ".genovox" / "key") if index.named else b"")
+    series = [_refuse_nameless(one) for one in index.series]
     exams, roles = find_exams(series)
     if decisions:
         exams, roles = decide_exams(series, exams, roles, decisions)
     _warn_of_travellers(exams, pseudonym)
-    codes = _Codes.of(series)
-    stamps = {header.path: [header.size, header.mtime_ns] for header in headers}
+    codes = Codes.of(series)
+    written = _write_stacks(exams, root)
     digests: dict[str, str] = {}
     played = _collect_roles(series, roles)
     facts: dict[str, ExamFacts] = {}
@@ -104,7 +109,7 @@ def open_archive(folder: Path, root: Path, decisions: Mapping[str, Decision] | N
     for exam, number, count in _number(exams):
         stacks = []
         for one, stack in exam.phases:
-            name, digest = _write_stack(one, stack, stamps, root)
+            name, digest = written[_place(one, stack)]
             digests[name] = digest
             stacks.append(name)
         patient_id = pseudonym(exam.patient_id)
@@ -133,10 +138,11 @@ def open_archive(folder: Path, root: Path, decisions: Mapping[str, Decision] | N
             _list_exclusions(series, roles, pseudonym), key=lambda row: (row.patient_id, row.reason, row.case_id)
         ),
         series=len(series),
-        files=len(headers),
+        table=series_table(series, roles, codes, pseudonym),
+        files=index.files,
         facts=facts,
         digests=digests,
-        content=hash_content(sorted((header.series_uid, header.sop_uid, header.size) for header in headers)),
+        content=index.content,
         pseudonym=pseudonym,
     )
 
@@ -186,7 +192,7 @@ def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
         DataError: If there is none, or more than one.
         ImageError: If its voxels cannot be read.
     """
-    headers = [header for name, _ in walk_files(folder) if (header := read_header(folder / name)) is not None]
+    headers = read_folder(folder)
     exams, roles = find_exams(arrange_series(headers))
     if point_mm and len(exams) > 1:
         exams = [exam for exam in exams if holds_point(exam.phases[0][1].affine, exam.phases[0][1].shape, point_mm)]
@@ -198,7 +204,9 @@ def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
             f"files{why}; give the folder of one visit"
         )
     stacks = [stack for _, stack in exams[0].phases]
-    volumes = [read_stack([Path(path) for path in stack.files], stack.affine, stack.shape) for stack in stacks]
+    volumes = [
+        read_stack([Path(path) for path in stack.files], stack.affine, stack.shape, stack.frames) for stack in stacks
+    ]
     return Volume(np.concatenate([volume.array for volume in volumes]), volumes[0].affine)
 
 
@@ -235,31 +243,31 @@ def _number(exams: Sequence[Exam]) -> list[tuple[Exam, int, int]]:
     return numbered
 
 
-def _write_stack(series: Series, stack: Stack, stamps: dict[str, list[int]], root: Path) -> tuple[str, str]:
-    """Keep which files make up a phase, and the hash of their content; returns its name in the study and the hash."""
-    stacks = root / ".genovox" / "stacks"
-    inside, above = f"{root}/", os.path.relpath(root, stacks)
-    files = [f"{above}/{path.removeprefix(inside)}" for path in stack.files]
-    name = f"{hash_content([series.series_uid, files])[:20]}.json"
-    stamp = hash_content([stamps[path] for path in stack.files])
+def _write_stacks(exams: Sequence[Exam], root: Path) -> dict[tuple[str, int], tuple[str, str]]:
+    """Keep which files make up each phase, and the hash of their content; returns name in the study and hash."""
+    stacks = {_place(one, stack): stack for exam in exams for one, stack in exam.phases}
+    return {place: _write_stack(place[0], stacks[place], files, root) for place, files in hash_stacks(root, [*stacks])}
+
+
+def _place(series: Series, stack: Stack) -> tuple[str, int]:
+    return series.series_uid, next(at for at, one in enumerate(series.stacks) if one is stack)
+
+
+def _write_stack(series_uid: str, stack: Stack, found: StackFiles, root: Path) -> tuple[str, str]:
+    folder = root / ".genovox" / "stacks"
+    above = os.path.relpath(root, folder)
     grid = {"affine": [list(row) for row in stack.affine], "shape": list(stack.shape)}
-    path = stacks / name
-    known = recall(path)
-    if known.get("stamp") != stamp or known.get("files") != files or known.get("affine") != grid["affine"]:
-        digest = hashlib.blake2b(digest_size=16)
-        try:
-            for file in stack.files:
-                digest.update(Path(file).read_bytes())
-        except OSError as error:  # which names the file
-            raise DataError(f"a slice cannot be read ({error.strerror}); mend it or remove its series") from None
-        known = grid | {
-            "files": files,
-            "stamp": stamp,
-            "content": digest.hexdigest(),
-            "stored_type": _stored_type(stack.first),
-        }
-        write_json(path, known)
-    return os.path.relpath(path, root), hash_content([known["content"], grid])
+    content: dict[str, object] = grid | {
+        "files": [f"{above}/{name}" for name in found.files],
+        "frames": list(found.frames),
+        "stored_type": _stored_type(stack.first),
+    }
+    path = folder / f"{hash_content([series_uid, content])[:20]}.json"
+    content |= {"stamp": found.stamp, "content": found.content}
+    if not path.exists() or recall(path) != content:
+        with atomic_path(path) as partial:  # in ASCII: a name of a file need not be a text
+            partial.write_text(json.dumps(content), encoding="ascii")
+    return os.path.relpath(path, root), hash_content([found.content, grid])
 
 
 def _stored_type(header: Header) -> str:
@@ -267,44 +275,7 @@ def _stored_type(header: Header) -> str:
     return f"{sign}{header.bits_allocated or 16}"
 
 
-@dataclass(frozen=True)
-class _Codes:
-    """Numbers for texts that may name a person or a place: a text's rank among its kind, which needs no key."""
-
-    known: dict[str, dict[str, int]]
-
-    @classmethod
-    def of(cls, series: Sequence[Series]) -> "_Codes":
-        texts: dict[str, set[str]] = defaultdict(set)
-        for one in series:
-            for kind, text in cls._texts(one.first).items():
-                texts[kind].add(text)
-        return cls(
-            {kind: {text: place for place, text in enumerate(sorted(found), 1)} for kind, found in texts.items()}
-        )
-
-    @staticmethod
-    def _texts(header: Header) -> dict[str, str]:
-        return {
-            "site": header.institution or header.station,
-            "model": header.model,
-            "series": header.description,
-            "vendor": header.manufacturer,
-        }
-
-    def name(self, kind: str, header: Header) -> str:
-        text = self._texts(header)[kind]
-        return f"{kind}-{self.known[kind][text]}" if text else ""
-
-    def site(self, header: Header) -> str:
-        return self.name("site", header)
-
-    def vendor(self, header: Header) -> str:
-        words = re.findall(r"[a-z]+", header.manufacturer.lower())
-        return next((vendor for vendor in _VENDORS if vendor in words), "") or self.name("vendor", header)
-
-
-def _describe_scan(exam: Exam, codes: _Codes) -> dict[str, str]:
+def _describe_scan(exam: Exam, codes: Codes) -> dict[str, str]:
     """What the headers say of how the scan was made; texts of a hospital's own become numbers."""
     first = exam.phases[0][0].first
     measures = {
@@ -355,6 +326,7 @@ def _list_exclusions(
             continue
         kind = mine[0].role if mine else "other"
         reason = one.problem or (mine[0].evidence if mine else "no role")
-        name = f"series-{hash_content([one.series_uid])[:10]}"
-        rows.append(Exclusion("series", name, pseudonym(one.patient_id), "cohort", "series", f"{kind}: {reason}"))
+        rows.append(
+            Exclusion("series", name_series(one), pseudonym(one.patient_id), "cohort", "series", f"{kind}: {reason}")
+        )
     return rows

@@ -96,6 +96,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     if guessed:
         log.warning("%d cases state no orientation, such as %s: left and right are a guess", len(guessed), guessed[0])
     write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
+    if intake.table is not None:
+        write_table(stage.folder / "series.csv", intake.table)
     write_table(stage.folder / "exclusions.csv", exclusions_table([*exclusions, *intake.series]))
     flow = describe_flow(cases, chosen, exclusions, labels.unit) | {
         "source": "manifest" if source.is_file() else "archive"

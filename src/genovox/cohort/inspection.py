@@ -11,7 +11,8 @@ import numpy as np
 from genovox.core.artifacts import read_json
 from genovox.core.errors import DataError, ImageError
 from genovox.core.volume import Volume, read_stored_type, read_volume, reorient_to_ras
-from genovox.scans.dicom import SAME_GRID_MM, read_stack
+from genovox.scans.dicom import SAME_GRID_MM
+from genovox.scans.voxels import read_stack
 
 UNKNOWN = "unknown"
 STACK_SUFFIX = ".json"
@@ -42,7 +43,7 @@ def read_image(path: Path) -> Volume:
     stack = _open_stack(path)
     files = [path.parent / name for name in stack["files"]]
     z, y, x = stack["shape"]
-    return read_stack(files, stack["affine"], (z, y, x))
+    return read_stack(files, stack["affine"], (z, y, x), stack["frames"])
 
 
 def _open_stack(path: Path) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class Intake:
         cases: The candidates; those in ``lost`` may lack images.
         lost: Rule and reason by case, where it cannot be used whatever its label.
         series: Series of the archive that are no phase of an exam.
+        table: A row a series of the archive; None for a manifest.
         labels: Who is a carrier.
         inputs: Content hash of each image, where it is not the file itself that is hashed.
         facts: What is known of each case's exam.
@@ -73,6 +74,7 @@ class Intake:
     lost: dict[str, Loss]
     labels: LabelSource
     series: list[Exclusion] = field(default_factory=list)
+    table: pd.DataFrame | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     facts: dict[str, ExamFacts] = field(default_factory=dict)
     clinical: dict[str, ClinicalRow] = field(default_factory=dict)
@@ -163,7 +165,7 @@ def _take_archive(study: Study, folder: Path) -> Intake:
     _refuse_shared_ids(cases)
     labels = _read_label_source(study, archive.pseudonym)
     inputs = archive.digests | {cohort.images: archive.content}
-    return Intake(cases, lost, labels, archive.exclusions, inputs, facts, clinical)
+    return Intake(cases, lost, labels, archive.exclusions, archive.table, inputs, facts, clinical)
 
 
 def _warn_of_strangers(name: str, rows: Mapping[str, Any], cases: list[Case]) -> None:

@@ -162,9 +162,10 @@ def _run_pool(
             for number, item in waiting.items():
                 pending[pool.submit(_attempt, function, item)] = number
         for future in concurrent.futures.as_completed(list(pending)):
+            number = pending.pop(future)  # a future keeps its result for as long as it is kept itself
             with suppress(BrokenProcessPool):
                 outcome = future.result()
-                del waiting[pending[future]]
+                del waiting[number]
                 yield outcome
         pool.shutdown()
     except BaseException:

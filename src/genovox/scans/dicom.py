@@ -1,34 +1,26 @@
 """DICOM files as volumes: which slices form one phase, and where they lie in the patient."""
 
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, dcmread
 from pydicom.config import IGNORE
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID
 
 from genovox.core.errors import ImageError
-from genovox.core.volume import Volume
-from genovox.scans.headers import DICOM_ERRORS, Header, read_header
+from genovox.scans.frames import ENHANCED, MR_STORAGE, expand_frames
+from genovox.scans.headers import Header
 
-__all__ = ["Header", "Series", "Stack", "arrange_series", "read_header", "read_stack"]
-
-MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
-_ENHANCED = (f"{MR_STORAGE}.1", f"{MR_STORAGE}.3", f"{MR_STORAGE}.4")
 MIN_SLICES = 3
 SAME_PLACE_MM = 0.01
 SAME_GRID_MM = 0.1
 _UNEVEN = 0.05
 _TILTED = 0.01
+_BREASTS_APART_MM, _WIDE_GAP = 15.0, 4.0
 _HALF_DAY_S, _DAY_S = 43_200.0, 86_400.0
 
 
@@ -43,7 +35,8 @@ class Stack:
         time_s: When the phase began, in seconds since midnight, or None; phases of one series differ in it or share it.
         temporal_position: The scanner's number of the phase, if it gives one.
         order: What told the phases of the series apart, empty for a single one.
-        first: Header of the first file.
+        first: Header of the first slice.
+        frames: Number of each slice's frame, or tile of a mosaic, in its file; empty for files of one image each.
     """
 
     files: tuple[str, ...]
@@ -53,6 +46,7 @@ class Stack:
     temporal_position: int | None
     order: str
     first: Header
+    frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,97 +83,21 @@ def arrange_series(headers: Sequence[Header]) -> list[Series]:
     return sorted(series, key=lambda s: (s.patient_id, s.study_uid, s.first.series_number or 0, s.series_uid))
 
 
-def read_stack(files: Sequence[Path], affine: npt.ArrayLike, shape: tuple[int, int, int]) -> Volume:
-    """Read the voxels of one phase.
-
-    Args:
-        files: One file a slice, in order.
-        affine: Shape (4, 4), index to RAS mm.
-        shape: (z, y, x).
-
-    Returns:
-        The volume, array (1, z, y, x), in the scanner's units: each slice's rescale slope and intercept are applied.
-
-    Raises:
-        ImageError: If a slice cannot be read or decoded, holds too few bytes or has another matrix; it names the
-            slice's number only.
-    """
-    if len(files) != shape[0]:
-        raise ImageError(f"a stack must hold one file a slice, got {len(files)} files for {shape[0]} slices")
-    array = np.empty((1, *shape), np.float32)
-    for number, path in enumerate(files):
-        place = f"slice {number + 1} of {len(files)}"
-        pixels = _read_pixels(path, place)
-        if pixels.shape != shape[1:]:
-            raise ImageError(
-                f"{place} must be {_times(shape[1:])}, got {_times(pixels.shape)}; export the series again"
-            )
-        with np.errstate(over="ignore"):  # a slope beyond all sense: refused below
-            array[0, number] = pixels
-    if not np.isfinite(array).all():
-        raise ImageError("voxels must be finite, got NaN or infinite ones; export the series again")
-    return Volume(array, np.asarray(affine, np.float64))
-
-
-def _read_pixels(path: Path, place: str) -> npt.NDArray[np.float64]:
-    again = "export or copy the series again"
-    try:
-        # From memory, so that no warning of pydicom can carry the file's name.
-        content = BytesIO(path.read_bytes())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = dcmread(content, force=True)
-            if "PixelData" not in dataset:
-                raise ImageError(f"{place} holds no whole pixel data; it is truncated or no image: {again}")
-            if "TransferSyntaxUID" not in dataset.file_meta:
-                dataset.file_meta.TransferSyntaxUID = _transfer_syntax(dataset)
-            _refuse_unread_compression(dataset.file_meta.TransferSyntaxUID, place)
-            pixels = dataset.pixel_array
-            slope, intercept = _stated(dataset, "RescaleSlope", 1), _stated(dataset, "RescaleIntercept", 0)
-    except OSError as error:
-        raise ImageError(f"{place} cannot be read ({error.strerror or 'damaged file'}); {again}") from None
-    except DICOM_ERRORS as error:
-        few = "bytes of pixel data is less than expected" in str(error)
-        reason = "truncated: too few bytes of pixel data" if few else f"damaged pixel data, {type(error).__name__}"
-        raise ImageError(f"{place} cannot be decoded ({reason}); {again}") from None
-    return pixels * slope + intercept
-
-
-def _refuse_unread_compression(syntax: UID, place: str) -> None:
-    """Tell a compression that nothing here decodes from damage.
-
-    Raises:
-        ImageError: Naming the compression.
-    """
-    if syntax.is_compressed and not get_decoder(syntax).is_available:
-        raise ImageError(f"{place} is compressed as {syntax.name}, which this version does not read; export it again")
-
-
-def _stated(dataset: Dataset, keyword: str, default: float) -> float:
-    value = dataset.get(keyword)
-    return default if value is None or value == "" else float(value)
-
-
-def _transfer_syntax(dataset: Dataset) -> UID:
-    """How a file without meta information was encoded, as pydicom found it."""
-    implicit, little = dataset.original_encoding
-    if implicit:
-        return ImplicitVRLittleEndian
-    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-
-
 def _arrange(group: list[Header]) -> Series:
-    headers = sorted(group, key=lambda h: (h.instance_number or 0, h.sop_uid, h.path))
-    first = headers[0]
+    files = sorted(group, key=lambda h: (h.instance_number or 0, h.sop_uid, h.path))
+    first = files[0]
     stacks: tuple[Stack, ...] = ()
     problem = ""
     try:
-        _check_kind(headers)
-        _check_grid(headers)
-        stacks = _split(_past_midnight(headers))
+        _check_kind(files)
+        slices = expand_frames(files)
+        first = slices[0]
+        _check_grid(slices)
+        parts = _part_breasts(_past_midnight(slices))
+        stacks = tuple(stack for part in parts for stack in _split(part))
     except ImageError as error:
         problem = str(error)
-    return Series(first.series_uid, first.study_uid, first.patient_id, first, len(headers), stacks, problem)
+    return Series(first.series_uid, first.study_uid, first.patient_id, first, len(files), stacks, problem)
 
 
 def _check_kind(headers: list[Header]) -> None:
@@ -193,12 +111,15 @@ def _check_kind(headers: list[Header]) -> None:
             raise ImageError(f"a series must belong to one {name}, got {len(values)}; export each {name} again")
     if any((h.samples or 1) > 1 or h.photometric.startswith(("RGB", "YBR", "PALETTE")) for h in headers):
         raise ImageError("a volume must hold one value a voxel, got a secondary capture in RGB; it stays out")
-    if any(h.sop_class in _ENHANCED or (h.frames or 1) > 1 for h in headers):
-        raise ImageError("multi-frame (enhanced) MR is not read by this version; export it as classic MR images")
-    others = {h.sop_class for h in headers} - {MR_STORAGE}
+    others = {h.sop_class for h in headers} - {MR_STORAGE, *ENHANCED}
     if others:
         names = sorted({_class_name(uid) for uid in others})
         raise ImageError(f"a volume must be stored as MR Image Storage, got {', '.join(names)}; it stays out")
+    if any(h.sop_class == MR_STORAGE and (h.frames or 1) > 1 for h in headers):
+        raise ImageError(
+            "a file of several frames must say where each lies, got a classic MR image with more than one; export it "
+            "as enhanced MR, or as one image a slice"
+        )
     repeated = len(headers) - len({h.sop_uid for h in headers})
     if repeated:
         raise ImageError(
@@ -253,6 +174,36 @@ def _past_midnight(headers: list[Header]) -> list[Header]:
             late = [time + _DAY_S if time is not None and time < _HALF_DAY_S else time for time in times]
             headers = [replace(h, **{name: time}) for h, time in zip(headers, late, strict=True)]
     return headers
+
+
+def _part_breasts(headers: list[Header]) -> list[list[Header]]:
+    """The slices of each breast where a series holds two fields of view, left and right; else all together.
+
+    Only where nothing is ambiguous: whole slices on either side of the midline, and between the sides a gap that is
+    far wider than any between two slices of a side.
+    """
+    centres_mm = np.array([_centre_x_mm(h) for h in headers])
+    left = centres_mm > 0  # in LPS
+    if left.all() or not left.any():
+        return [headers]
+    sides = [np.unique(centres_mm[which].round(1)) for which in (left, ~left)]
+    steps = np.concatenate([np.diff(side) for side in sides])
+    gap_mm = sides[0].min() - sides[1].max()
+    if gap_mm < max(_BREASTS_APART_MM, _WIDE_GAP * steps.max(initial=0)):
+        return [headers]
+    return [
+        [replace(h, laterality=name) for h, inside in zip(headers, which, strict=True) if inside]
+        for name, which in (("left", left), ("right", ~left))
+    ]
+
+
+def _centre_x_mm(header: Header) -> float:
+    """Where the middle of a slice lies, in mm to the patient's left."""
+    x, row, column = np.array(header.position)[0], np.array(header.orientation)[0], np.array(header.orientation)[3]
+    between_rows, between_columns = np.array(header.pixel_spacing)
+    across = ((header.columns or 1) - 1) / 2 * between_columns
+    down = ((header.rows or 1) - 1) / 2 * between_rows
+    return float(x + row * across + column * down)
 
 
 def _split(headers: list[Header]) -> tuple[Stack, ...]:
@@ -361,6 +312,7 @@ def _phase_times(phases: list[list[Header]]) -> Sequence[float | None]:
 
 def _stack(slices: list[Header], time_s: float | None, order: str) -> Stack:
     first = slices[0]
+    frames = tuple(h.frame for h in slices if h.frame is not None)
     origin, last = np.array(first.position), np.array(slices[-1].position)
     row, column = np.array(first.orientation).reshape(2, 3)
     between_rows, between_columns = np.array(first.pixel_spacing)
@@ -371,7 +323,9 @@ def _stack(slices: list[Header], time_s: float | None, order: str) -> Stack:
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
     shape = (len(slices), first.rows or 0, first.columns or 0)
     files = tuple(h.path for h in slices)
-    return Stack(files, tuple(map(tuple, affine.tolist())), shape, time_s, first.temporal_position, order, first)
+    return Stack(
+        files, tuple(map(tuple, affine.tolist())), shape, time_s, first.temporal_position, order, first, frames
+    )
 
 
 _CLOCKS: tuple[tuple[str, Callable[[Header], Any]], ...] = (
@@ -381,7 +335,3 @@ _CLOCKS: tuple[tuple[str, Callable[[Header], Any]], ...] = (
     ("content time", lambda h: h.content_s),
     ("instance number", lambda h: h.instance_number),
 )
-
-
-def _times(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))

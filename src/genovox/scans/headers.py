@@ -6,14 +6,19 @@ import stat
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, BinaryIO, get_args, get_type_hints
 
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
+
+from genovox.scans.elements import Elements, read_elements
 
 # What pydicom raises for files that are damaged or not DICOM.
 DICOM_ERRORS = (
@@ -36,6 +41,9 @@ DICOM_ERRORS = (
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d(?:\.\d*)?))?)?")
 _LENGTHS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 _BINARY = {"US": "H", "FD": "d"}
+# Where ASCII is ASCII: pydicom need not be asked.
+_REMEMBERED = 4096
+_ASCII_SETS = frozenset(("", "ISO_IR 6", "ISO_IR 100", "ISO_IR 192"))
 _SIDES = {"L": "left", "R": "right"}
 _NO_AGENT = {"", "NO", "NONE", "N", "NA", "N/A", "WITHOUT"}
 
@@ -48,7 +56,8 @@ class Header:
     or None. Texts are as stored and may identify a person: nothing here may be shown before it is pseudonymised.
 
     Attributes:
-        path: As given.
+        path: As given; that of a member of an archive is ``archive!/member``.
+        frame: Number of the frame, from 0, where the header is that of one among several images in its file.
         position: Centre of the first voxel (x, y, z) in LPS mm.
         orientation: Direction of a row, then of a column, in LPS.
         pixel_spacing: Distance between rows, then between columns, in mm.
@@ -117,6 +126,7 @@ class Header:
     inversion_time_ms: Annotated[float | None, "InversionTime"] = None
     flip_angle_deg: Annotated[float | None, "FlipAngle"] = None
     b_value: Annotated[float | None, "DiffusionBValue"] = None
+    frame: int | None = None
 
 
 def read_header(path: Path) -> Header | None:
@@ -129,20 +139,56 @@ def read_header(path: Path) -> Header | None:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             return None
-        with path.open("rb") as file:
-            if not _starts_like_dicom(file.read(132)):
-                return None
-            file.seek(0)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                dataset = dcmread(file, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-                fields = {name: _read(dataset, keyword, kind) for name, keyword, kind in _FIELDS}
-                own = _read_own(dataset)
+        with path.open("rb", buffering=0) as file:
+            return parse_header(file, str(path), status.st_size, status.st_mtime_ns)
     except DICOM_ERRORS:
         return None
-    if not fields["sop_class"]:  # a DICOMDIR has none, nor has garbage that happens to begin like a tag
+
+
+def parse_header(file: BinaryIO, path: str, size: int, mtime_ns: int) -> Header | None:
+    """As ``read_header``, of an open file that can be read from its start again.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    if not _starts_like_dicom(file.read(132)):
         return None
-    return Header(path=str(path), size=status.st_size, mtime_ns=status.st_mtime_ns, **fields, **own)
+    file.seek(0)
+    elements = read_elements(file, _WANTED)
+    if elements is None:
+        file.seek(0)
+        try:
+            elements = parse_with_pydicom(file)
+        except DICOM_ERRORS as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
+            return None
+    header = _decode(elements, path, size, mtime_ns)
+    return header if header.sop_class else None  # a DICOMDIR has none, nor has garbage that begins like a tag
+
+
+def parse_with_pydicom(file: BinaryIO) -> Elements:
+    """The elements of a file whatever its encoding.
+
+    Raises:
+        Exception: Any of ``DICOM_ERRORS``.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = dcmread(file, stop_before_pixels=True, specific_tags=list(_WANTED), force=True)
+        values: dict[int, bytes] = {}
+        little = True
+        for tag in _WANTED:
+            element: Any = dataset.get_item(tag)
+            value = None if element is None else element.value
+            if value is None:
+                continue
+            little = getattr(element, "is_little_endian", little)
+            if not isinstance(value, bytes):  # pydicom decodes some at once, such as UIDs and the character set
+                texts = value if isinstance(value, list | MultiValue) else [value]
+                value = "\\".join(map(str, texts)).encode("latin-1", "replace")
+            values[tag] = value
+        return Elements(values, little, str(dataset.file_meta.get("TransferSyntaxUID", "")))
 
 
 def _starts_like_dicom(start: bytes) -> bool:
@@ -152,77 +198,99 @@ def _starts_like_dicom(start: bytes) -> bool:
     return start[128:132] == b"DICM" or little or big
 
 
-def _read_own(dataset: Dataset) -> dict[str, Any]:
-    """The attributes that are more than one value of the file."""
-    acquisition = _read(dataset, "AcquisitionTime", float)
-    if acquisition is None:
-        acquisition = _seconds(_text(dataset, "AcquisitionDateTime")[8:])
-    side = _text(dataset, "ImageLaterality") or _text(dataset, "Laterality")
-    return {
-        "transfer_syntax": str(dataset.file_meta.get("TransferSyntaxUID", "")),
-        "identity_removed": _text(dataset, "PatientIdentityRemoved").upper() == "YES",
-        "contrast_agent": _text(dataset, "ContrastBolusAgent").upper() not in _NO_AGENT,
-        "laterality": _SIDES.get(side.upper(), ""),
-        "acquisition_s": acquisition,
-    }
+def _decode(elements: Elements, path: str, size: int, mtime_ns: int) -> Header:
+    stored = elements.values
+    charset = stored.get(_CHARSET, b"").decode("latin-1").strip(_BLANK)
+    little = elements.little_endian
+    fields = {name: decode(stored[tag], charset, little) for name, tag, decode in _DECODERS if tag in stored}
+    required = {name: fields.pop(name, "") for name in _REQUIRED}
+
+    def text(tag: int) -> str:
+        return _text(stored.get(tag, b""), charset)
+
+    if fields.get("acquisition_s") is None:
+        fields["acquisition_s"] = seconds(text(_ACQUIRED)[8:])
+    return Header(
+        path=path,
+        size=size,
+        mtime_ns=mtime_ns,
+        transfer_syntax=elements.syntax,
+        identity_removed=text(_REMOVED).upper() == "YES",
+        contrast_agent=text(_AGENT).upper() not in _NO_AGENT,
+        laterality=_SIDES.get((text(_SIDE) or text(_PAIRED)).upper(), ""),
+        **required,
+        **fields,
+    )
 
 
-def _read(dataset: Dataset, keyword: str, kind: Any) -> Any:
-    """One value as the attribute's type wants it; None, or empty text, where it cannot be had."""
-    if kind is str:
-        return _text(dataset, keyword)
-    if kind == tuple[str, ...]:
-        return tuple(part.strip().upper() for part in _text(dataset, keyword).split("\\") if part.strip())
-    vr = dictionary_VR(_tag(keyword))
-    if vr in _BINARY:
-        return _binary(dataset, keyword, _BINARY[vr])
-    text = _text(dataset, keyword)
-    if vr == "TM":
-        return _seconds(text)
-    numbers = [_number(part) for part in text.split("\\")]
-    if keyword in _LENGTHS:
-        return tuple(numbers) if len(numbers) == _LENGTHS[keyword] and None not in numbers else None
-    number = numbers[0]
-    return number if number is None or kind is float else int(number)
+# Decoders take the stored bytes, not pydicom's conversion, which stumbles over malformed values and is slow.
+# Most values of a series are the same in each of its files, and are decoded once.
+@lru_cache(_REMEMBERED)
+def _text(value: bytes, charset: str, _: bool = True) -> str:
+    if value.isascii() and charset in _ASCII_SETS and b"\x1b" not in value:
+        return value.decode("ascii").strip(_BLANK)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text = decode_bytes(value, convert_encodings(charset.split("\\")), set())
+    except (LookupError, ValueError):
+        text = value.decode("latin-1")
+    return text.strip(_BLANK)
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
-    # The stored bytes, not pydicom's conversion, which stumbles over malformed values and costs more than reading.
-    element: Any = dataset.get_item(_tag(keyword))
-    value: Any = None if element is None else element.value
-    if isinstance(value, bytes):
-        try:
-            value = decode_bytes(value, convert_encodings(dataset.get("SpecificCharacterSet")), set())
-        except (LookupError, ValueError):
-            value = value.decode("latin-1")
-    return "" if value is None else str(value).strip(" \0\t\r\n")
+def _uid(value: bytes, _: str, __: bool) -> str:
+    return value.decode("latin-1").strip(_BLANK)
 
 
-def _binary(dataset: Dataset, keyword: str, code: str) -> Any:
-    element: Any = dataset.get_item(_tag(keyword))
-    value = None if element is None else element.value
+@lru_cache(_REMEMBERED)
+def _words(value: bytes, charset: str, _: bool) -> tuple[str, ...]:
+    return tuple(part.strip().upper() for part in _text(value, charset).split("\\") if part.strip())
+
+
+def _binary(value: bytes, _: str, little: bool, *, code: str) -> Any:
     size = struct.calcsize(code)
-    if not isinstance(value, bytes) or len(value) < size:
+    if len(value) < size:
         return None
-    number = struct.unpack(("<" if element.is_little_endian else ">") + code, value[:size])[0]
+    number = struct.unpack(("<" if little else ">") + code, value[:size])[0]
     return number if math.isfinite(number) else None
 
 
-def _number(text: str) -> float | None:
+@lru_cache(_REMEMBERED)
+def _time(value: bytes, charset: str, _: bool) -> float | None:
+    return seconds(_text(value, charset))
+
+
+def _decimals(value: bytes, _: str, __: bool, *, count: int) -> tuple[float, ...] | None:
+    numbers = [number for part in value.split(b"\\") if (number := _number(part)) is not None]
+    return tuple(numbers) if len(numbers) == count and value.count(b"\\") == count - 1 else None
+
+
+@lru_cache(_REMEMBERED)
+def _decimal(value: bytes, _: str, __: bool) -> float | None:
+    return _number(value.split(b"\\", 1)[0])
+
+
+@lru_cache(_REMEMBERED)
+def _integer(value: bytes, _: str, __: bool) -> int | None:
+    number = _number(value.split(b"\\", 1)[0])
+    return None if number is None else int(number)
+
+
+def _number(value: bytes) -> float | None:
     try:
-        number = float(text.strip(" \0"))
+        number = float(value.decode("ascii").strip(_BLANK))
     except ValueError:
         return None
     return number if math.isfinite(number) else None
 
 
-def _seconds(text: str) -> float | None:
-    """Seconds since midnight of a DICOM time, ``HHMMSS.FFFFFF`` down to the hour alone."""
+def seconds(text: str) -> float | None:
+    """Seconds since midnight of a DICOM time, ``HHMMSS.FFFFFF`` down to the hour alone; None for what is none."""
     match = _TIME.match(text)
     if match is None:
         return None
-    hours, minutes, seconds = int(match[1]), int(match[2] or 0), float(match[3] or 0)
-    return hours * 3600 + minutes * 60 + seconds if hours < 24 and minutes < 60 and seconds < 61 else None
+    hours, minutes, rest = int(match[1]), int(match[2] or 0), float(match[3] or 0)
+    return hours * 3600 + minutes * 60 + rest if hours < 24 and minutes < 60 and rest < 61 else None
 
 
 def _tag(keyword: str) -> int:
@@ -232,27 +300,48 @@ def _tag(keyword: str) -> int:
     return tag
 
 
-def _describe_fields() -> list[tuple[str, str, Any]]:
-    """Name, keyword and type of each attribute that holds one DICOM value."""
+_Decoder = Callable[[bytes, str, bool], Any]
+
+
+def _choose_decoder(keyword: str, kind: Any) -> _Decoder:
+    if kind is str:
+        return _uid if dictionary_VR(_tag(keyword)) == "UI" else _text
+    if kind == tuple[str, ...]:
+        return _words
+    vr = dictionary_VR(_tag(keyword))
+    if vr in _BINARY:
+        return partial(_binary, code=_BINARY[vr])
+    if vr == "TM":
+        return _time
+    if keyword in _LENGTHS:
+        return partial(_decimals, count=_LENGTHS[keyword])
+    return _decimal if kind is float else _integer
+
+
+def _describe_fields() -> list[tuple[str, int, _Decoder]]:
+    """Name, tag and decoder of each attribute that holds one DICOM value."""
     found = []
     for name, hint in get_type_hints(Header, include_extras=True).items():
-        if hasattr(hint, "__metadata__") and name != "acquisition_s":
-            kind = hint.__origin__
+        if hasattr(hint, "__metadata__"):
+            kind, keyword = hint.__origin__, hint.__metadata__[0]
             options = [option for option in get_args(kind) if option is not type(None)]
-            found.append((name, hint.__metadata__[0], options[0] if type(None) in get_args(kind) else kind))
+            chosen = options[0] if type(None) in get_args(kind) else kind
+            found.append((name, _tag(keyword), _choose_decoder(keyword, chosen)))
     return found
 
 
-_FIELDS = _describe_fields()
-_TAGS = [_tag(keyword) for _, keyword, _ in _FIELDS] + [
-    _tag(keyword)
-    for keyword in (
-        "AcquisitionTime",
+_BLANK = " \0\t\r\n"
+_DECODERS = _describe_fields()
+_REQUIRED = ("patient_id", "study_uid", "series_uid", "sop_uid", "sop_class")
+_CHARSET, _ACQUIRED, _AGENT, _SIDE, _PAIRED, _REMOVED = map(
+    _tag,
+    (
+        "SpecificCharacterSet",
         "AcquisitionDateTime",
         "ContrastBolusAgent",
         "ImageLaterality",
         "Laterality",
         "PatientIdentityRemoved",
-        "SpecificCharacterSet",
-    )
-]
+    ),
+)
+_WANTED = frozenset([tag for _, tag, _ in _DECODERS] + [_CHARSET, _ACQUIRED, _AGENT, _SIDE, _PAIRED, _REMOVED])
