@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from genovox.cohort.balance import compare_groups, find_missing
+from genovox.cohort.eligibility import ExamFacts, apply_rules
 from genovox.cohort.matching import match_patients
-from genovox.cohort.rules import ExamFacts, apply_rules
 from genovox.cohort.splits import plan_folds
 from genovox.core.artifacts import write_table
 from genovox.core.case import Case

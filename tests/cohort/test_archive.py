@@ -15,12 +15,12 @@ import pytest
 
 from genovox.cohort import archive
 from genovox.cohort.archive import Archive, Pseudonyms, open_archive, read_exam
-from genovox.cohort.inspection import read_phases
 from genovox.core.artifacts import read_table
 from genovox.core.errors import DataError
 from genovox.core.volume import reorient_to_ras
 from genovox.scans import index
 from genovox.scans.headers import parse_header
+from genovox.scans.inspection import read_phases
 from genovox.simulate.sites import Site, open_sites
 from tests.conftest import on_one_core
 

@@ -1,191 +1,111 @@
-from collections.abc import Callable
-from pathlib import Path
+"""Which exams may be in."""
 
-import pandas as pd
+from datetime import date
+from typing import Any
+
 import pytest
 
-from genovox.cohort import eligibility
-from genovox.cohort.eligibility import build_stage, open_stage
-from genovox.core.artifacts import Stage, read_json, read_table
-from genovox.core.errors import DataError, GateError, StudyError
-from genovox.core.study import Study
+from genovox.cohort.eligibility import ExamFacts, apply_rules, parse_day, read_day
+from genovox.core.case import Case
+from genovox.core.errors import TableError
+from genovox.core.sections import EligibilityTable
 
-MakeStudy = Callable[..., Path]
-
-
-def _build(path: Path, workers: int = 1) -> tuple[Stage, pd.DataFrame, pd.DataFrame]:
-    study = Study.load(path)
-    stage = open_stage(study, path.parent / "run", "cpu")
-    stage.bring_up_to_date(lambda: build_stage(study, stage, workers))
-    return stage, read_table(stage.folder / "cases.csv"), read_table(stage.folder / "exclusions.csv")
+SCANNED = date(2019, 5, 10)
+CASE = Case("c", "p", ("a.json", "b.json"))
+FACTS = ExamFacts(SCANNED, 1, "MRI_BREAST BIOPSY, guided", frozenset({"t2", "localizer"}))
 
 
-def test_a_bad_case_never_ends_the_run(shapes_study: MakeStudy) -> None:
-    path = shapes_study(patients=16)
-    root = path.parent
-    (root / "scans" / "P001_post1.nii.gz").write_bytes(b"garbage")
-    (root / "scans" / "P002_pre.nii.gz").unlink()
-    manifest = root / "manifest.csv"
-    manifest.write_text(manifest.read_text() + f"C099,P099,{'x' * 300}.nii,north\nC100,P003,scans,north\n")
-    labels = root / "labels.csv"
-    labels.write_text(labels.read_text().replace("P004,1\n", "P004,\n") + "P099,1\nP777,0\n")
-    stage, cases, excluded = _build(path, workers=2)
-    assert set(excluded["case_id"]) == {"C001", "C002", "C004", "C099", "C100"}
-    assert sorted([*cases["case_id"], *excluded["case_id"]]) == sorted(read_table(manifest)["case_id"])
-    reasons = excluded.set_index("case_id")["reason"]
-    assert (reasons != "").all()
-    assert "P001_post1.nii.gz cannot be read" in reasons["C001"]
-    assert reasons["C002"] == "no such image: P002_pre.nii.gz; check the path"
-    assert reasons["C004"] == "label empty: no reason given in labels.csv"
-    flow = read_json(stage.folder / "flow.json")
-    assert flow["manifest"]["cases"] == 18
-    assert flow["included"]["cases"] + sum(entry["cases"] for entry in flow["excluded"]) == 18
-    evidence = read_table(stage.folder / "label_evidence.csv")
-    assert len(evidence) == 18
+def _judge(facts: ExamFacts, events: dict[str, dict[str, date | None]] | None = None, **rules: Any) -> tuple[str, str]:
+    return apply_rules([CASE], {"c": facts}, events or {}, EligibilityTable(**rules)).get("c", ("", ""))
 
 
-def test_nothing_is_read_again_when_only_labels_change(
-    shapes_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = shapes_study(patients=12)
-    before, _, _ = _build(path)
-    labels = path.parent / "labels.csv"
-    labels.write_text(labels.read_text().replace("P001,0", "P001,1"))
-    monkeypatch.setattr(eligibility, "inspect_case", lambda task: pytest.fail(f"{task} was read again"))
-    after, cases, _ = _build(path)
-    assert after.key != before.key
-    assert cases["label"][0] == "1"
+def test_without_rules_everyone_may_be_in() -> None:
+    assert apply_rules([CASE], {}, {}, EligibilityTable()) == {}
 
 
-def test_a_side_that_is_unknown(shapes_study: MakeStudy) -> None:
-    path = shapes_study(patients=4)
-    text = path.read_text().replace('labels = "labels.csv"', 'labels = "labels.csv"\nunit = "breast"\nbreasts = "both"')
-    path.write_text(text)
-    with pytest.raises(DataError, match=r"no case is left of 4: 4 side unknown; see .*exclusions.csv"):
-        _build(path)
-    assert len(read_table(path.parent / "run" / "cohort" / "exclusions.csv")) == 4
+def test_a_study_is_left_out_by_a_word_of_its_description() -> None:
+    assert _judge(FACTS, leave_out=("Biops",)) == (
+        "study",
+        'the study is described by "Biops", which eligibility.leave_out leaves out',
+    )
+    assert _judge(FACTS, leave_out=("iopsy",))[0] == ""  # not inside a word
+    assert _judge(FACTS, leave_out=("breast biopsy",))[0] == "study"
 
 
-def test_a_cohort_too_small_for_folds_is_kept(shapes_study: MakeStudy) -> None:
-    stage, cases, _ = _build(shapes_study(patients=4))
-    assert len(cases) == 4
-    assert "folds need at least" in read_json(stage.folder / "flow.json")["no_folds"]
-    assert not (stage.folder / "folds.csv").exists()
+def test_a_series_that_is_asked_for() -> None:
+    assert _judge(FACTS, roles=("t2",))[0] == ""
+    assert _judge(FACTS, roles=("t2", "dwi")) == (
+        "roles",
+        "eligibility.roles asks for dwi, no series of the study has that role",
+    )
 
 
-def test_labels_are_needed(shapes_study: MakeStudy) -> None:
-    path = shapes_study(patients=4)
-    path.write_text('[cohort]\nimages = "manifest.csv"\n')
-    with pytest.raises(StudyError, match=r"cohort\.labels is empty"):
-        open_stage(Study.load(path), path.parent / "run", "cpu")
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        (SCANNED, SCANNED, ""),
+        (date(2019, 5, 11), None, "before eligibility.from_date, 2019-05-11"),
+        (None, date(2019, 5, 9), "after eligibility.to_date, 2019-05-09"),
+    ],
+)
+def test_a_window_of_dates_holds_its_ends(start: date | None, end: date | None, words: str) -> None:
+    assert _judge(FACTS, from_date=start, to_date=end)[1].endswith(words)
 
 
-def test_unused_columns_are_told(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
-    path = shapes_study(patients=4)
-    manifest = path.parent / "manifest.csv"
-    manifest.write_text(manifest.read_text().replace(",site\n", ",mask\n"))
-    _build(path)
-    assert "manifest.csv: column mask is kept but has no effect in this version" in caplog.text
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ({"p": {"surgery_date": date(2019, 5, 10)}}, ""),  # the day itself is in time
+        ({"p": {"surgery_date": None}}, ""),  # never operated on
+        ({"p": {"surgery_date": date(2019, 5, 7)}}, "the exam lies 3 days after surgery_date"),
+        ({"q": {"surgery_date": None}}, "no row for the patient, so surgery_date is not known; add it"),
+    ],
+)
+def test_a_scan_comes_before_treatment(events: dict[str, dict[str, date | None]], words: str) -> None:
+    assert _judge(FACTS, events, before=("surgery_date",))[1].endswith(words)
 
 
-def test_two_breasts_need_two_images(shapes_study: MakeStudy) -> None:
-    path = shapes_study(patients=8)
-    path.write_text(path.read_text().replace("[cohort]\n", '[cohort]\nunit = "breast"\nbreasts = "both"\n'))
-    manifest = path.parent / "manifest.csv"
-    lines = manifest.read_text().splitlines()
-    rows = [f"{row},left" for row in lines[1:]] + [lines[1].replace("C001", "C001-right") + ",right"]
-    manifest.write_text("\n".join([lines[0] + ",laterality", *rows]) + "\n")
-    with pytest.raises(DataError, match="C001 and C001-right are the same voxels"):
-        _build(path)
-    manifest.write_text("\n".join([lines[0] + ",laterality", *rows[:-2], lines[8] + ","]) + "\n")
-    _, cases, excluded = _build(path)
-    assert len(cases) == 7
-    assert excluded["rule"].tolist() == ["side"]
+def test_an_exam_without_a_date_is_not_known_to_be_in_time() -> None:
+    assert _judge(ExamFacts(), from_date=SCANNED) == (
+        "date",
+        "the exam has no date, which the rules on dates need; fill it in",
+    )
 
 
-def test_a_file_that_opens_but_cannot_be_read_costs_its_own_case_only(shapes_study: MakeStudy) -> None:
-    path = shapes_study(patients=12)
-    scan = path.parent / "scans" / "P001_pre.nii.gz"
-    scan.unlink()
-    scan.symlink_to("/proc/self/mem")  # opens, and fails with an input/output error at the first byte
-    _, cases, excluded = _build(path)
-    assert excluded["case_id"].tolist() == ["C001"]
-    assert "cannot be read" in excluded["reason"][0]
-    assert len(cases) == 11
+def test_the_earliest_eligible_exam_is_in() -> None:
+    cases = [Case(f"p-{visit}-{side}", "p", ("x",)) for visit in (1, 2, 3) for side in ("left", "right")]
+    facts = {case.case_id: ExamFacts(date(2018 + int(case.case_id[2]), 1, 1), int(case.case_id[2])) for case in cases}
+    lost = apply_rules(cases, facts, {}, EligibilityTable(exams="earliest", from_date=date(2020, 1, 1)))
+    assert {case_id: rule for case_id, (rule, _) in lost.items()} == {
+        "p-1-left": "date",
+        "p-1-right": "date",
+        "p-3-left": "later",
+        "p-3-right": "later",
+    }
 
 
-def _give_clinic(root: Path, patients: int) -> None:
-    rows = [f"P{number:03d},{40 + number // 2},{'high' if number % 3 else 'low'}" for number in range(1, patients + 1)]
-    (root / "clinical.csv").write_text("\n".join(["patient_id,age,density", *rows]) + "\n")
+def test_two_exams_of_one_day_have_an_order() -> None:
+    cases = [Case("p-1", "p", ("x",)), Case("p-2", "p", ("x",)), Case("q", "q", ("x",))]
+    facts = {"p-1": ExamFacts(SCANNED, 1), "p-2": ExamFacts(SCANNED, 2), "q": ExamFacts(SCANNED, 1)}
+    assert list(apply_rules(cases, facts, {}, EligibilityTable(exams="earliest"))) == ["p-2"]
 
 
-def test_a_matched_cohort(shapes_study: MakeStudy) -> None:
-    path = shapes_study(patients=24)
-    _give_clinic(path.parent, 24)
-    wanted = ("cohort.clinical=clinical.csv", 'cohort.matching.on=["age", "density"]', "cohort.matching.caliper=0.1")
-    study = Study.load(path, wanted)
-    stage = open_stage(study, path.parent / "run", "cpu")
-    stage.bring_up_to_date(lambda: build_stage(study, stage, 1))
-    cases, excluded = read_table(stage.folder / "cases.csv"), read_table(stage.folder / "exclusions.csv")
-    sets = read_table(stage.folder / "matching.csv")
-    assert set(sets["patient_id"]) == set(cases["patient_id"])
-    assert (cases["label"] == "1").sum() == (cases["label"] == "0").sum() > 2
-    assert set(excluded["rule"]) == {"unmatched"}
-    assert set(excluded["label"]) == {""}  # by design, so it is no loss to compare
-    assert len(cases) + len(excluded) == 24
-    balance = read_table(stage.folder / "balance.csv")
-    assert set(balance["comparison"]) == {"carriers", "chosen"}
-    unmatched = Study.load(path, wanted[:1])
-    again = open_stage(unmatched, path.parent / "run", "cpu")
-    again.bring_up_to_date(lambda: build_stage(unmatched, again, 1))
-    assert not (again.folder / "matching.csv").exists()
+def test_a_patient_without_images_is_judged_elsewhere() -> None:
+    assert apply_rules([Case("c", "p", ())], {}, {}, EligibilityTable(from_date=SCANNED, exams="earliest")) == {}
 
 
-def test_labels_of_cases_cannot_be_matched(shapes_study: MakeStudy) -> None:
-    path = shapes_study(patients=8)
-    labels = path.parent / "labels.csv"
-    labels.write_text(labels.read_text().replace("patient_id", "case_id").replace("P0", "C0"))
-    study = Study.load(path, ('cohort.matching.on=["site"]',))
-    stage = open_stage(study, path.parent / "run", "cpu")
-    with pytest.raises(StudyError, match="matching matches patients, the labels belong to cases"):
-        build_stage(study, stage, 1)
+@pytest.mark.parametrize("text", ["2019-05-10", "20190510", " 2019-05-10 ", "2019-05-10T08:00", "2019-05-10 08:00"])
+def test_dates_as_tables_and_dicom_write_them(text: str) -> None:
+    assert parse_day(text) == SCANNED
 
 
-def test_a_hospital_is_kept_for_one_last_test(shapes_study: MakeStudy) -> None:
-    path = shapes_study(patients=24)
-    study = Study.load(path, ('cohort.splits.test_sites=["south"]',))
-    stage = open_stage(study, path.parent / "run", "cpu")
-    stage.bring_up_to_date(lambda: build_stage(study, stage, 1))
-    cases, folds = read_table(stage.folder / "cases.csv"), read_table(stage.folder / "folds.csv")
-    south = set(cases.loc[cases["site"] == "south", "case_id"])
-    assert set(folds.loc[folds["fold"] == "fixed", "case_id"]) == south
-    assert not south & set(folds.loc[folds["fold"] != "fixed", "case_id"])
-    assert read_json(stage.folder / "flow.json")["included"]["fixed_test"] == len(south)
+@pytest.mark.parametrize("text", ["10.05.2019", "2019-13-01", "20190532", "2018", "x", "05/10/2019"])
+def test_a_date_that_could_be_two_is_none(text: str) -> None:
+    assert parse_day(text) is None
+    with pytest.raises(TableError, match="t row 3: d must be a date such as 2019-03-01, or empty") as caught:
+        read_day(text, "t row 3: d")
+    assert text not in str(caught.value)
 
 
-def test_what_one_class_lacks_closes_a_gate(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
-    path = shapes_study(patients=24)
-    labels = read_table(path.parent / "labels.csv").set_index("patient_id")["label"]
-    rows = [f"{patient},{'' if label == '1' else 50}" for patient, label in labels.items()]
-    (path.parent / "clinical.csv").write_text("\n".join(["patient_id,age", *rows]) + "\n")
-    study = Study.load(path, ("cohort.clinical=clinical.csv",))
-    stage = open_stage(study, path.parent / "run", "cpu")
-    with pytest.raises(GateError, match="carriers and 0 of 12 non-carriers have no age") as caught:
-        build_stage(study, stage, 1)
-    assert caught.value.check == "missing-values"
-
-
-def test_who_was_not_tested_is_compared(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
-    path = shapes_study(patients=16)
-    _give_clinic(path.parent, 16)
-    labels = path.parent / "labels.csv"
-    kept = [line for line in labels.read_text().splitlines() if line[:4] not in ("P001", "P002", "P003", "P004")]
-    labels.write_text("\n".join(kept) + "\n")
-    study = Study.load(path, ("cohort.clinical=clinical.csv",))
-    stage = open_stage(study, path.parent / "run", "cpu")
-    build_stage(study, stage, 1)
-    balance = read_table(stage.folder / "balance.csv").astype({"difference": float})
-    age = balance[(balance["comparison"] == "tested") & (balance["variable"] == "age")]["difference"].iloc[0]
-    assert age > 1  # those without a test are the youngest
-    assert "tested and untested patients differ" in caplog.text
-    assert "age" in caplog.text
+def test_an_empty_cell_is_no_date() -> None:
+    assert read_day(" ", "t row 3") is None

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from genovox.cli.main import run_command
-from genovox.cohort import eligibility
+from genovox.cohort import stage as cohort_stage
 from genovox.cohort.intake import Intake, take_in
 from genovox.core.artifacts import read_json, read_table
 from genovox.core.errors import DataError, StudyError, TableError
@@ -347,8 +347,8 @@ def test_what_is_left_out_has_its_rows(tree: Tree) -> None:
     tree.add(SOUTH, PRE)
     _lesions(tree, f"{NORTH},left,{LEFT}", f"{NORTH},right,{OUTSIDE}")
     study = Study.load(tree.root / "study.toml")
-    stage = eligibility.open_stage(study, tree.root / "run", "cpu")
-    stage.bring_up_to_date(lambda: eligibility.build_stage(study, stage, 1))
+    stage = cohort_stage.open_stage(study, tree.root / "run", "cpu")
+    stage.bring_up_to_date(lambda: cohort_stage.build_stage(study, stage, 1))
     assert read_table(stage.folder / "cases.csv")["case_id"].tolist() == [f"{NORTH}-left"]
     excluded = read_table(stage.folder / "exclusions.csv")
     assert excluded[["level", "case_id", "rule", "label"]].to_numpy().tolist() == [
@@ -360,9 +360,9 @@ def test_what_is_left_out_has_its_rows(tree: Tree) -> None:
     assert flow["source"] == "archive"
     assert flow["manifest"] == {"cases": 3, "patients": 2}
     assert {entry["rule"]: entry["cases"] for entry in flow["excluded"]} == {"mark": 1, "exam": 1}
-    assert eligibility.open_stage(study, tree.root / "run", "cpu").is_current()
+    assert cohort_stage.open_stage(study, tree.root / "run", "cpu").is_current()
     (tree.root / "marks.csv").write_text((tree.root / "marks.csv").read_text().replace("-70", "-71"))
-    assert "marks.csv changed" in eligibility.open_stage(study, tree.root / "run", "cpu").describe_change()
+    assert "marks.csv changed" in cohort_stage.open_stage(study, tree.root / "run", "cpu").describe_change()
 
 
 SCREENSHOTS = Plan(

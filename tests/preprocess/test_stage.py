@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genovox.cohort import eligibility
+from genovox.cohort import stage as cohort_stage
 from genovox.core.artifacts import Stage, read_table
 from genovox.core.errors import DataError, UsageError
 from genovox.core.study import Study
@@ -17,8 +17,8 @@ MakeStudy = Callable[..., Path]
 def _build(path: Path, run: str = "run", *assignments: str) -> Stage:
     study = Study.load(path, assignments)
     folder = path.parent / run
-    cohort = eligibility.open_stage(study, folder, "cpu")
-    cohort.bring_up_to_date(lambda: eligibility.build_stage(study, cohort, 1))
+    cohort = cohort_stage.open_stage(study, folder, "cpu")
+    cohort.bring_up_to_date(lambda: cohort_stage.build_stage(study, cohort, 1))
     stage = preprocess.open_stage(study, folder, "cpu")
     stage.bring_up_to_date(lambda: preprocess.build_stage(study, stage, 1))
     return stage

@@ -10,7 +10,7 @@ import pytest
 
 from examples import shapes
 from genovox.audit import stage as audit_stage
-from genovox.cohort import eligibility
+from genovox.cohort import stage as cohort_stage
 from genovox.core.artifacts import Stage
 from genovox.core.study import Study
 from genovox.evaluate import stage as evaluate_stage
@@ -75,7 +75,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     study = Study.load(root / "study.toml")
     run = root / "run"
     study.save_snapshot(run)
-    for module in (eligibility, preprocess_stage, crossval, evaluate_stage, audit_stage, explain_stage):
+    for module in (cohort_stage, preprocess_stage, crossval, evaluate_stage, audit_stage, explain_stage):
         stage = module.open_stage(study, run, "cpu")
         stage.bring_up_to_date(partial(module.build_stage, study, stage, 1))
     return TinyRun(study, run)

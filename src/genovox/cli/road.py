@@ -201,7 +201,7 @@ def _module(name: str) -> StageModule:
 
 
 _MODULES = {
-    "cohort": "genovox.cohort.eligibility",
+    "cohort": "genovox.cohort.stage",
     "preprocess": "genovox.preprocess.stage",
     "train": "genovox.train.crossval",
     "evaluate": "genovox.evaluate.stage",

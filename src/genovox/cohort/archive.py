@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genovox.cohort.eligibility import ExamFacts, parse_day
 from genovox.cohort.gates import Exclusion
-from genovox.cohort.rules import ExamFacts, parse_day
 from genovox.cohort.series import Codes, name_series, series_table
 from genovox.core.artifacts import atomic_path, hash_content, recall
 from genovox.core.case import SCAN_PREFIX, Case

@@ -1,277 +1,139 @@
-"""Who is in the study, who is not, and why: the cohort stage."""
+"""Which exams may be in: the rules of ``[cohort.eligibility]``, each exclusion with the rule that made it."""
 
-import logging
-from contextlib import suppress
-from dataclasses import asdict, replace
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 
-import pandas as pd
+from genovox.core.case import Case
+from genovox.core.errors import TableError
+from genovox.core.sections import EligibilityTable
 
-from genovox.cohort.balance import WORTH_A_WORD, compare_groups, find_missing
-from genovox.cohort.flow import render_flow
-from genovox.cohort.gates import (
-    BY_DESIGN,
-    UNMATCHED,
-    Exclusion,
-    compare_exclusions,
-    count_rules,
-    describe_flow,
-    exclusions_table,
-    pass_gates,
-    read_acceptances,
-    split_labels,
-    summarise_flow,
-)
-from genovox.cohort.inspection import UNKNOWN, Inspection, inspect_case
-from genovox.cohort.intake import Intake, LabelSource, take_in
-from genovox.cohort.manifest import describe_columns
-from genovox.cohort.matching import match_patients
-from genovox.cohort.splits import CHECKSUM, RELATIVE, plan_folds, set_aside, write_folds
-from genovox.core.artifacts import FileHashes, Stage, hash_content, recall, write_json, write_table, write_text
-from genovox.core.case import SCAN_PREFIX, Case, cases_table
-from genovox.core.errors import DataError, StudyError
-from genovox.core.study import Study
-from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
-from genovox.genetics.labels import LabelEvidence
-
-log = logging.getLogger(__name__)
-
-FORMAT = 2
-INSPECTION_FORMAT = 2
+LATER = "later"
+Loss = tuple[str, str]
 
 
-def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
-    """The cohort stage of a study, with its inputs hashed.
+@dataclass(frozen=True)
+class ExamFacts:
+    """What the rules need to know of an exam, and no run ever holds.
+
+    Attributes:
+        day: When it was made, or None.
+        visit: Its number among the exams of its patient, in the order of time, or 0 where that is unknown.
+        description: Of its study, as the hospital wrote it; it may name a person.
+        roles: Of the other series of its study, such as ``t2``; None where nothing is known of them.
+    """
+
+    day: date | None = None
+    visit: int = 0
+    description: str = ""
+    roles: frozenset[str] | None = None
+
+
+def apply_rules(
+    cases: Sequence[Case],
+    facts: Mapping[str, ExamFacts],
+    events: Mapping[str, Mapping[str, date | None]],
+    rules: EligibilityTable,
+) -> dict[str, Loss]:
+    """Find the exams that may not be in.
+
+    An exam may lie on the day of an event, as staging scans often do. A patient whose row leaves an event empty has
+    not had it; one without a row, or whose exam has no date, is not known to be in time and stays out.
+
+    Args:
+        cases: The candidates; those without images are judged elsewhere and pass.
+        facts: By case.
+        events: Dates of the columns of ``rules.before`` by patient.
+        rules: What the study asks for.
+
+    Returns:
+        Rule and reason by case; of a patient's eligible exams all but the earliest, where only that one is wanted.
+    """
+    lost = {}
+    for case in cases:
+        if case.images and (loss := _judge(case, facts.get(case.case_id, ExamFacts()), events, rules)):
+            lost[case.case_id] = loss
+    if rules.exams == "earliest":
+        lost |= _find_later([case for case in cases if case.images and case.case_id not in lost], facts)
+    return lost
+
+
+def _judge(
+    case: Case, facts: ExamFacts, events: Mapping[str, Mapping[str, date | None]], rules: EligibilityTable
+) -> Loss | None:
+    word = next((word for word in rules.leave_out if _says(facts.description, word)), "")
+    if word:
+        return "study", f'the study is described by "{word}", which eligibility.leave_out leaves out'
+    missing = [role for role in rules.roles if facts.roles is None or role not in facts.roles]
+    if missing:
+        return "roles", f"eligibility.roles asks for {', '.join(missing)}, no series of the study has that role"
+    return _judge_date(case.patient_id, facts.day, events, rules)
+
+
+def _judge_date(
+    patient_id: str, day: date | None, events: Mapping[str, Mapping[str, date | None]], rules: EligibilityTable
+) -> Loss | None:
+    if not (rules.from_date or rules.to_date or rules.before):
+        return None
+    if day is None:
+        return "date", "the exam has no date, which the rules on dates need; fill it in"
+    if rules.from_date and day < rules.from_date:
+        return "date", f"the exam lies before eligibility.from_date, {rules.from_date}"
+    if rules.to_date and day > rules.to_date:
+        return "date", f"the exam lies after eligibility.to_date, {rules.to_date}"
+    return _judge_events(day, events.get(patient_id), rules.before)
+
+
+def _judge_events(day: date, events: Mapping[str, date | None] | None, before: Sequence[str]) -> Loss | None:
+    if before and events is None:
+        return "event", f"the clinical table has no row for the patient, so {before[0]} is not known; add it"
+    for event in before:
+        when = (events or {}).get(event)
+        if when is not None and day > when:
+            return "event", f"the exam lies {(day - when).days} days after {event}"
+    return None
+
+
+def _says(description: str, word: str) -> bool:
+    return re.search(rf"\b{re.escape(word.lower())}", description.lower().replace("_", " ")) is not None
+
+
+def _find_later(eligible: Sequence[Case], facts: Mapping[str, ExamFacts]) -> dict[str, Loss]:
+    """Exams that are not the first of their patient; both breasts of one visit are one exam."""
+    first: dict[str, tuple[date, int]] = {}
+
+    def when(case: Case) -> tuple[date, int]:
+        known = facts.get(case.case_id, ExamFacts())
+        return known.day or date.min, known.visit
+
+    for case in eligible:
+        first[case.patient_id] = min(first.get(case.patient_id, when(case)), when(case))
+    return {
+        case.case_id: (LATER, "a later exam of the patient; the earliest eligible one is in")
+        for case in eligible
+        if when(case) > first[case.patient_id]
+    }
+
+
+def read_day(cell: str, place: str) -> date | None:
+    """A date as tables and DICOM write it: ``2019-03-01`` or ``20190301``; None for an empty cell.
 
     Raises:
-        StudyError: If no labels are given.
-        TableError: If the manifest or the labels break a rule.
+        TableError: For anything else; the message does not repeat the cell, which may be a birth date.
     """
-    intake = take_in(study)
-    hashes = FileHashes(study.root / ".genovox" / "hashes.json")
-    cohort = study.cohort
-    genetics = (*cohort.tests, *cohort.classifications, cohort.panels, *cohort.coverage)
-    named = (cohort.images, cohort.labels, *genetics, cohort.clinical, cohort.marks, cohort.phases)
-    tables = [table for table in named if table]
-    names = dict.fromkeys([*tables, *(image for case in intake.cases for image in case.images)])
-    inputs = {name: intake.inputs.get(name) or _digest(hashes, study.root / name) for name in names}
-    hashes.save()
-    config = study.as_dict()["cohort"]
-    return Stage("cohort", run, FORMAT, config | {"accepted": read_acceptances(run)}, {}, inputs, study.seed)
+    if not cell.strip():
+        return None
+    day = parse_day(cell)
+    if day is None:
+        raise TableError(f"{place} must be a date such as 2019-03-01, or empty; correct it")
+    return day
 
 
-def _digest(hashes: FileHashes, file: Path) -> str:
-    """Hash of a file; one that cannot be opened is its own case's trouble, told when the case is read."""
+def parse_day(text: str) -> date | None:
+    """A date, or None where the text is none."""
+    match = re.fullmatch(r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ].*)?", text.strip())
     try:
-        return hashes.digest(file) if file.is_file() else "missing"
-    except (OSError, DataError):
-        return "missing"
-
-
-def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
-    """Write who is in (``cases.csv``), who is not and why, the folds, the flow, and both classes side by side.
-
-    Raises:
-        DataError: If nobody is left, or too few for the folds.
-        GateError: If a gate is closed and not accepted; the exclusions are written all the same.
-    """
-    source = study.root / study.cohort.images
-    if source.is_file():
-        for line in describe_columns(source, part_column=study.cohort.splits.part_column):
-            log.warning("%s: %s", source.name, line)
-    intake = take_in(study)
-    cases, labels = intake.cases, intake.labels
-    _warn_of_strangers(cases, labels, show=labels.unit == "patient" or source.is_file())
-    for note in labels.notes:
-        log.warning("%s: %s", labels.name, note)
-    evidence = [labels.find_evidence(case) for case in cases]
-    odd = [proof for proof in evidence if "is neither 0" in proof.reason]
-    if odd:
-        log.warning("%d cases left out: %s, %s", len(odd), odd[0].source, odd[0].reason)
-    included, exclusions = _select(study, stage, intake, evidence, workers or available_cores())
-    chosen, by_design = _choose(study, stage, intake, [case for case, _ in included])
-    exclusions += by_design
-    inspections = {case.case_id: found for case, found in included}
-    guessed = [case.case_id for case in chosen if inspections[case.case_id].scan["scan_orientation"] == UNKNOWN]
-    if guessed:
-        log.warning("%d cases state no orientation, such as %s: left and right are a guess", len(guessed), guessed[0])
-    write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
-    if intake.table is not None:
-        write_table(stage.folder / "series.csv", intake.table)
-    write_table(stage.folder / "exclusions.csv", exclusions_table([*exclusions, *intake.series]))
-    flow = describe_flow(cases, chosen, exclusions, labels.unit) | {
-        "source": "manifest" if source.is_file() else "archive"
-    }
-    write_json(stage.folder / "flow.json", flow)
-    write_text(stage.folder / "flow.svg", render_flow(flow))
-    if not chosen:
-        raise DataError(
-            f"no case is left of {len(cases)}: {count_rules(exclusions)}; see {stage.folder / 'exclusions.csv'}"
-        )
-    if study.cohort.unit == "breast":
-        _refuse_shared_image([(case, inspections[case.case_id]) for case in chosen])
-    table = cases_table(chosen)
-    table["fingerprint"] = [inspections[case.case_id].fingerprint for case in chosen]
-    known = intake.describe_patients(chosen)
-    missing = find_missing(known, _carriers(chosen, known.index))
-    lost = compare_exclusions(*split_labels(table, exclusions_table(exclusions)))
-    write_table(stage.folder / "balance.csv", _compare(intake, evidence, included, chosen))
-    pass_gates(table, lost, missing, read_acceptances(stage.run))
-    write_table(stage.folder / "cases.csv", table)
-    write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, chosen))
-    log.info("cohort: %s", summarise_flow(flow))
-
-
-def _choose(study: Study, stage: Stage, intake: Intake, cases: list[Case]) -> tuple[list[Case], list[Exclusion]]:
-    """Who stays of those who could be in, by the study's design: one last test apart, the rest matched."""
-    cohort = study.cohort
-    days = {case_id: facts.day for case_id, facts in intake.facts.items()}
-    cases, relatives = set_aside(cases, cohort.splits, days)
-    matching_path = stage.folder / "matching.csv"
-    matching_path.unlink(missing_ok=True)
-    unmatched: dict[str, str] = {}
-    if cohort.matching.on:
-        if intake.labels.unit != "patient":
-            raise StudyError("cohort.matching matches patients, the labels belong to cases; leave matching out")
-        to_match = [case for case in cases if case.part != "test"]
-        known = intake.describe_patients(to_match)
-        matching = match_patients(known, _carriers(to_match, known.index), cohort.matching)
-        write_table(matching_path, matching.sets)
-        gone = {case.case_id: matching.left_out.get(case.patient_id, "") for case in to_match}
-        unmatched = {case_id: reason for case_id, reason in gone.items() if reason}
-    patients = {case_id: rule for rule, found in ((RELATIVE, relatives), (UNMATCHED, unmatched)) for case_id in found}
-    reasons = relatives | unmatched
-    by_case = {case.case_id: case for case in intake.cases}
-    rows = [
-        Exclusion("case", case_id, by_case[case_id].patient_id, "cohort", rule, reasons[case_id])
-        for case_id, rule in patients.items()
-    ]
-    return [case for case in cases if case.case_id not in unmatched], rows
-
-
-def _carriers(cases: list[Case], patients: pd.Index) -> pd.Series:
-    """Whether each patient has a positive case."""
-    positive = {case.patient_id for case in cases if case.label == 1}
-    return pd.Series([patient in positive for patient in patients], patients)
-
-
-def _compare(
-    intake: Intake, evidence: list[LabelEvidence], included: list[tuple[Case, Inspection]], chosen: list[Case]
-) -> pd.DataFrame:
-    """Who was tested beside who was not, carriers beside non-carriers, before and after matching."""
-    everyone = intake.describe_patients(intake.cases)
-    tested = {proof.patient_id for proof in evidence if proof.label is not None}
-    is_tested = pd.Series(everyone.index.isin(list(tested)), everyone.index)
-    tables = [] if is_tested.all() else [compare_groups(everyone, is_tested, ~is_tested, "tested")]
-    by_design = [("chosen", chosen)] if len(chosen) < len(included) else []
-    for comparison, cases in (("carriers", [case for case, _ in included]), *by_design):
-        known = intake.describe_patients(cases)
-        carrier = _carriers(cases, known.index)
-        tables.append(compare_groups(known, carrier, ~carrier, comparison))
-    table = pd.concat(tables, ignore_index=True)
-    uneven = table[(table["comparison"] == "tested") & (table["difference"].abs() > WORTH_A_WORD)]
-    if len(uneven):
-        names = ", ".join(dict.fromkeys(uneven["variable"].str.removeprefix(SCAN_PREFIX)))
-        log.warning("tested and untested patients differ (%s): what is found holds for who is tested", names)
-    return table
-
-
-def _refuse_shared_image(included: list[tuple[Case, Inspection]]) -> None:
-    """A breast is a case of its own only if it has voxels of its own."""
-    seen: dict[str, Case] = {}
-    for case, inspection in included:
-        other = seen.setdefault(inspection.fingerprint, case)
-        if other is not case and other.patient_id == case.patient_id:
-            raise DataError(
-                f'with unit = "breast" each case needs the image of one breast, {other.case_id} and {case.case_id} are '
-                'the same voxels; cut the image into its breasts, or use unit = "volume" with one row an image'
-            )
-
-
-def _write_folds(study: Study, stage: Stage, cases: list[Case]) -> dict[str, str]:
-    """Write ``folds.csv``; a cohort too small to be split can still be preprocessed and looked at."""
-    try:
-        plan = plan_folds(cases, study.cohort.splits, study.seed)
-    except DataError as error:
-        for name in ("folds.csv", CHECKSUM):
-            (stage.folder / name).unlink(missing_ok=True)
-        log.warning("this cohort cannot be trained on: %s", error)
-        return {"no_folds": str(error)}
-    return {"folds_hash": write_folds(plan, stage.folder)}
-
-
-def _select(
-    study: Study, stage: Stage, intake: Intake, evidence: list[LabelEvidence], workers: int
-) -> tuple[list[tuple[Case, Inspection]], list[Exclusion]]:
-    pairs = list(zip(intake.cases, evidence, strict=True))
-    usable = [case for case, proof in pairs if proof.label is not None and case.case_id not in intake.lost]
-    inspected = _inspect_all(study, stage, usable, workers)
-    included: list[tuple[Case, Inspection]] = []
-    exclusions: list[Exclusion] = []
-    for case, proof in pairs:
-        found = inspected.get(case.case_id)
-        if proof.label is None:
-            rule, reason = "label", proof.reason
-        elif case.case_id in intake.lost:
-            rule, reason = intake.lost[case.case_id]
-        elif isinstance(found, Inspection):
-            included.append((replace(case, label=proof.label, scan=case.scan | found.scan), found))
-            continue
-        else:
-            rule, reason = "image", str(found)
-        label = None if rule in BY_DESIGN else proof.label
-        exclusions.append(Exclusion("case", case.case_id, case.patient_id, "cohort", rule, reason, label))
-    return included, exclusions
-
-
-def _inspect_all(study: Study, stage: Stage, cases: list[Case], workers: int) -> dict[str, Inspection | str]:
-    """Inspection, or why there is none, by case; what was read before, by content, is not read again."""
-    memory_path = study.root / ".genovox" / "inspections.json"
-    memory = recall(memory_path)
-    keys = {
-        case.case_id: hash_content([INSPECTION_FORMAT, *((Path(i).name, stage.inputs[i]) for i in case.images)])
-        for case in cases
-    }
-    found: dict[str, Inspection | str] = {
-        case.case_id: Inspection(**memory[keys[case.case_id]]) for case in cases if keys[case.case_id] in memory
-    }
-    tasks = [(case.case_id, case.image_paths(study.root)) for case in cases if case.case_id not in found]
-    if not tasks:
-        return found
-    of_machine: dict[str, str] = {}
-    try:
-        with show_progress("reading scans", len(tasks)) as advance:
-            for outcome in run_many(inspect_case, tasks, workers=workers, describe=lambda task: task[0]):
-                case_id = outcome.item[0]
-                found[case_id] = outcome.value or outcome.failure
-                if outcome.of_machine:
-                    of_machine[case_id] = outcome.failure
-                if outcome.value:
-                    memory[keys[case_id]] = asdict(outcome.value)
-                advance()
-    finally:
-        with suppress(PermissionError):
-            write_json(memory_path, memory)
-    refuse_machine_failures(of_machine, "case")
-    return found
-
-
-def _warn_of_strangers(cases: list[Case], labels: LabelSource, *, show: bool) -> None:
-    """Warn of ids that name nobody; a case's id in a table is as it was written, and may be a patient's own."""
-    known = {case.patient_id if labels.unit == "patient" else case.case_id for case in cases}
-    strangers = [key for key in labels.rows if key not in known]
-    if strangers:
-        log.warning(
-            "%s: %d of %d ids name a %s that is not among the images%s",
-            labels.name,
-            len(strangers),
-            len(labels.rows),
-            labels.unit,
-            f" ({strangers[0]}…)" if show else "",
-        )
-
-
-def _evidence_table(evidence: list[LabelEvidence]) -> pd.DataFrame:
-    table = pd.DataFrame([asdict(row) for row in evidence])
-    table["label"] = ["" if row.label is None else str(row.label) for row in evidence]
-    return table
+        return date(int(match[1]), int(match[2]), int(match[3])) if match else None
+    except ValueError:
+        return None

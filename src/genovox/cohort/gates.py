@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from genovox.cohort.balance import ShareDifference, compare_shares
-from genovox.cohort.rules import LATER
+from genovox.cohort.eligibility import LATER
 from genovox.cohort.splits import RELATIVE
 from genovox.core.artifacts import read_json, write_json
 from genovox.core.case import Case

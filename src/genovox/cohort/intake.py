@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from genovox.cohort.archive import open_archive
+from genovox.cohort.eligibility import ExamFacts, Loss, apply_rules
 from genovox.cohort.gates import UNASKED, Exclusion
 from genovox.cohort.manifest import (
     ClinicalRow,
@@ -18,7 +19,6 @@ from genovox.cohort.manifest import (
     read_manifest,
     read_marks,
 )
-from genovox.cohort.rules import ExamFacts, Loss, apply_rules
 from genovox.core.artifacts import read_json
 from genovox.core.case import Case
 from genovox.core.errors import DataError, StudyError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genovox.cohort.rules import ExamFacts, parse_day, read_day
+from genovox.cohort.eligibility import ExamFacts, parse_day, read_day
 from genovox.core.artifacts import read_table
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import TableError

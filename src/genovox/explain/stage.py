@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from genovox.cohort.inspection import read_image
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import Stage, read_json, read_table, require_stage, write_json
 from genovox.core.case import read_cases
@@ -19,6 +18,7 @@ from genovox.explain.cam import compute_gradcam
 from genovox.explain.localisation import foreground_share, map_to_scan
 from genovox.explain.picture import draw_overlay
 from genovox.preprocess.pipeline import load_mask
+from genovox.scans.inspection import read_image
 from genovox.train.checkpoint import load_network
 
 FORMAT = 1

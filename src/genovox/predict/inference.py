@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from genovox.cohort.archive import read_exam
-from genovox.cohort.inspection import read_phases
 from genovox.cohort.manifest import refuse_disorder
 from genovox.core.errors import UsageError
 from genovox.predict.bundle import RANGES, Bundle, load_bundle
 from genovox.preprocess.pipeline import Figures, preprocess_volume
+from genovox.scans.inspection import read_phases
 from genovox.train.resolution import choose_device
 
 NOTICE = "Research use only; this does not replace a genetic test."

@@ -9,7 +9,6 @@ import numpy as np
 import SimpleITK as sitk
 from threadpoolctl import threadpool_limits
 
-from genovox.cohort.inspection import read_phases
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import ImageError
 from genovox.core.sections import PreprocessTable
@@ -18,6 +17,7 @@ from genovox.preprocess.foreground import Mask, find_foreground
 from genovox.preprocess.geometry import crop_or_pad, crop_start, resample_volume
 from genovox.preprocess.intensity import fit_intensity, is_two_valued
 from genovox.preprocess.kinetics import make_channels
+from genovox.scans.inspection import read_phases
 
 OUTSIDE_WARNING = 0.02
 

@@ -7,11 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from genovox.cohort.archive import open_archive
-from genovox.cohort.inspection import inspect_images, read_image, read_phases
 from genovox.core.errors import ImageError
 from genovox.core.volume import Volume, write_nifti
-
-from .conftest import EAST, NORTH, POST1, PRE, Tree, edit_files
+from genovox.scans.inspection import inspect_images, read_image, read_phases
+from tests.cohort.conftest import EAST, NORTH, POST1, PRE, Tree, edit_files
 
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
 
