@@ -122,6 +122,7 @@ def read_results(study: Study, run: Path) -> Results:
     tested = predictions[predictions["part"] == "test"]
     left_out = [read_table(run / stage / "exclusions.csv") for stage in ("cohort", "preprocess")]
     exclusions = pd.concat(left_out, ignore_index=True)
+    balance = read_table(run / "cohort" / "balance.csv")
     of_case = exclusions["level"] == "case"
     return Results(
         study=study.as_dict(),
@@ -131,7 +132,7 @@ def read_results(study: Study, run: Path) -> Results:
         prepared=prepared,
         exclusions=exclusions[of_case].reset_index(drop=True),
         unused_series=exclusions[~of_case].reset_index(drop=True),
-        balance=read_table(run / "cohort" / "balance.csv").astype({"difference": float}),
+        balance=balance.assign(difference=pd.to_numeric(balance["difference"])),
         folds=folds[folds["case_id"].isin(made)].reset_index(drop=True),
         units=gather_units(tested, label_unit=metrics.label_unit),
         metrics=metrics,

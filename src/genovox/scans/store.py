@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ FORMAT = 2
 _PLACE = ("path", "size", "mtime_ns")
 FACTS = [field.name for field in fields(Header) if field.name not in _PLACE]
 _TUPLES = ("position", "orientation", "pixel_spacing", "image_type")
+_facts = attrgetter(*FACTS)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _TABLES = """
 CREATE TABLE about (version TEXT NOT NULL);
 CREATE TABLE sources (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, size INTEGER, mtime_ns INTEGER, note TEXT);
@@ -73,7 +76,7 @@ class StackFiles:
 
 def pack_header(header: Header) -> str:
     """What a header says, without its place."""
-    return json.dumps([getattr(header, name) for name in FACTS], separators=(",", ":"))
+    return _encode(_facts(header))
 
 
 def unpack_header(facts: str | list[Any], path: str = "", size: int = 0, mtime_ns: int = 0) -> Header:
