@@ -156,7 +156,7 @@ def test_a_wrong_sheet_stops_the_cohort(
 ) -> None:
     study = tmp_path / "study.toml"
     shutil.copy(simulated_hospital / "study.toml", study)
-    for name in ("genetic_tests.csv", "clinical.csv", "marks.csv"):
+    for name in ("genetic_tests.csv", "clinical.csv", "marks.csv", "truth.csv"):
         shutil.copy(simulated_hospital / name, tmp_path / name)
     (tmp_path / "dicom").symlink_to(simulated_hospital / "dicom")
     (tmp_path / "phases.csv").write_text("series_uid,role,phase\n1.2,postt,1\n")
