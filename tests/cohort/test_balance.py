@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genovox.cohort.balance import COLUMNS, compare_groups, compare_shares, find_missing, read_numbers
+from genovox.cohort.balance import COLUMNS, compare_groups, compare_shares, find_missing, find_unlike, read_numbers
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,18 @@ def test_standardised_differences_by_hand() -> None:
     left = table[table["level"] == "left"].iloc[0]
     assert (left["first"], left["second"]) == (pytest.approx(2 / 3), 0.5)
     assert left["difference"] == pytest.approx((2 / 3 - 0.5) / sqrt((2 / 9 + 1 / 4) / 2))
+
+
+def test_unlike_is_large_and_no_chance() -> None:
+    def table(difference: float, count: int) -> pd.DataFrame:
+        return pd.DataFrame([("tested", "age", "", 0, 0, count, count, difference)], columns=COLUMNS)
+
+    assert find_unlike(table(0.5, 100)) == ["age"]
+    assert find_unlike(table(-0.5, 100)) == ["age"]
+    assert find_unlike(table(0.5, 6)) == []
+    assert find_unlike(table(0.2, 10_000)) == []
+    assert find_unlike(table(inf, 10)) == ["age"]
+    assert find_unlike(table(float("nan"), 10)) == []
 
 
 def test_groups_that_never_meet_differ_without_end() -> None:

@@ -11,6 +11,7 @@ from scipy.stats import norm
 COLUMNS = ["comparison", "variable", "level", "first", "second", "n_first", "n_second", "difference"]
 MOST_LEVELS = 12
 _FEWEST_NUMBERS = 3
+_MOST = 2.0
 WORTH_A_GATE = 0.10
 """Difference of shares, beyond chance, at which a study stops: ten points."""
 WORTH_A_WORD = 0.25
@@ -143,6 +144,25 @@ def compare_groups(values: pd.DataFrame, first: pd.Series, second: pd.Series, co
             is_level = (column == level).astype(float)
             rows.append(_compare(is_level[first & known], is_level[second & known], comparison, str(name), level))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def find_unlike(table: pd.DataFrame) -> list[str]:
+    """Variables whose groups are unlike, and not by chance.
+
+    Args:
+        table: From ``compare_groups``.
+
+    Returns:
+        Names of the variables with a difference above 0.25 whose 95% interval excludes 0.
+
+    References:
+        Interval of a standardised difference: Hedges and Olkin (1985), ISBN 978-0-12-336380-0, chapter 5.
+    """
+    size = table["difference"].abs().clip(upper=_MOST)
+    first, second = table["n_first"], table["n_second"]
+    error = np.sqrt((first + second) / (first * second) + size**2 / (2 * (first + second)))
+    unlike = table[(size > WORTH_A_WORD) & (size > norm.ppf(0.975) * error)]
+    return list(dict.fromkeys(unlike["variable"]))
 
 
 def read_numbers(column: pd.Series) -> pd.Series | None:

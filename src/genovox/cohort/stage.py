@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genovox.cohort.balance import WORTH_A_WORD, compare_groups, find_missing
+from genovox.cohort.balance import compare_groups, find_missing, find_unlike
 from genovox.cohort.flow import render_flow
 from genovox.cohort.gates import (
     BY_DESIGN,
@@ -169,9 +169,8 @@ def _compare(
         carrier = _carriers(cases, known.index)
         tables.append(compare_groups(known, carrier, ~carrier, comparison))
     table = pd.concat(tables, ignore_index=True)
-    uneven = table[(table["comparison"] == "tested") & (table["difference"].abs() > WORTH_A_WORD)]
-    if len(uneven):
-        names = ", ".join(dict.fromkeys(uneven["variable"].str.removeprefix(SCAN_PREFIX)))
+    if unlike := find_unlike(table[table["comparison"] == "tested"]):
+        names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in unlike)
         log.warning("tested and untested patients differ (%s): what is found holds for who is tested", names)
     return table
 
