@@ -155,11 +155,17 @@ def test_one_class(carriers: int) -> None:
 
 
 def test_classes_that_cannot_be_in_every_part() -> None:
-    frame = pd.DataFrame({"case_id": list("abcdefgh"), "label": [1, 1] + [0] * 6, "group": range(8)})
+    few = pd.DataFrame({"case_id": list("abcdefgh"), "label": [1, 1] + [0] * 6, "group": range(8)})
     with pytest.raises(
-        SingleClassError, match=r"got only 0 in the \w+ part of fold \d after 50 attempts; use fewer folds"
+        SingleClassError, match=r"fold \d leaves 1 groups of a class to train and validate after 50 attempts; use fewer"
     ):
-        _plan_repeat(frame, frame["label"].astype(str).to_numpy(), SplitsTable(folds=2), 0, 7)
+        _plan_repeat(few, few["label"].astype(str).to_numpy(), SplitsTable(folds=2), 0, 7)
+    # Two of three carriers are one family: whichever fold tests them, the other tests one alone, or none.
+    tied = pd.DataFrame(
+        {"case_id": list("abcdefghij"), "label": [1] * 4 + [0] * 6, "group": [0, 0, 1, 1, *range(2, 8)]}
+    )
+    with pytest.raises(SingleClassError, match=r"labels must hold carriers and non-carriers in every part"):
+        _plan_repeat(tied, tied["label"].astype(str).to_numpy(), SplitsTable(folds=3), 0, 7)
 
 
 @pytest.fixture
@@ -333,3 +339,23 @@ def test_groups_are_what_brute_force_connects(rows: list[tuple[str, str]]) -> No
     groups = connect_groups(frame, ("patient_id", "family_id"))
     assert groups.shape == (len(rows),)
     np.testing.assert_array_equal(groups[:, None] == groups, np.array(expected)[:, None] == np.array(expected))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1), st.integers(0, 2), st.integers(0, 3)), max_size=14),
+    st.integers(2, 5),
+    st.sampled_from(["stratified", "site"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_cohort_too_small_is_told_so(rows: list[tuple[int, int, int, int]], folds: int, scheme: str) -> None:
+    """Whatever few patients there are: a plan that keeps every rule, or one of our own errors."""
+    cases = [
+        Case(f"c{number}", f"p{patient}", ("x",), label, family_id=f"f{family}" if family else "", site=f"s{site}")
+        for number, (patient, label, site, family) in enumerate(rows)
+    ]
+    try:
+        plan = plan_folds(cases, SplitsTable(folds=folds, scheme=scheme), 3)
+    except DataError:
+        return
+    tested = plan.table[plan.table["part"] == "test"]
+    assert sorted(tested["case_id"]) == sorted(case.case_id for case in cases)

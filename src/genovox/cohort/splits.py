@@ -181,6 +181,8 @@ def plan_folds(cases: Sequence[Case], splits: SplitsTable, seed: int) -> FoldPla
         DataError: If there are too few groups for the folds.
         LeakageError: If the fixed test part shares a patient or family with the others.
     """
+    if not cases:
+        raise DataError("folds need cases, got none; see exclusions.csv")
     frame = pd.DataFrame(
         {
             "case_id": [case.case_id for case in cases],
@@ -259,24 +261,37 @@ def _strata(frame: pd.DataFrame, splits: SplitsTable) -> np.ndarray:
 
 
 def _plan_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, repeat: int, seed: int) -> pd.DataFrame:
+    problem = ""
     for attempt in range(_ATTEMPTS):
         plan = _try_repeat(frame, strata, splits, derive_seed(seed, attempt))
-        one_class = plan.groupby(["fold", "part"])["label"].nunique() < 2
-        if not one_class.any():
+        problem = plan if isinstance(plan, str) else _find_lone_class(plan)
+        if not isinstance(plan, str) and not problem:
             return plan.assign(repeat=repeat)
-    fold, part = one_class[one_class].index[0]
-    label = plan.loc[(plan["fold"] == fold) & (plan["part"] == part), "label"].iloc[0]
     raise SingleClassError(
-        f"labels must hold carriers and non-carriers in every part, got only {label} in the {part} part of fold {fold} "
-        f"after {_ATTEMPTS} attempts; use fewer folds or widen the cohort"
+        f"labels must hold carriers and non-carriers in every part, {problem} after {_ATTEMPTS} attempts; use fewer "
+        "folds or widen the cohort"
     )
 
 
-def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, seed: int) -> pd.DataFrame:
+def _find_lone_class(plan: pd.DataFrame) -> str:
+    """A part that holds one class only, in words, or nothing."""
+    one_class = plan.groupby(["fold", "part"])["label"].nunique() < 2
+    if not one_class.any():
+        return ""
+    fold, part = one_class[one_class].index[0]
+    label = plan.loc[(plan["fold"] == fold) & (plan["part"] == part), "label"].iloc[0]
+    return f"got only {label} in the {part} part of fold {fold}"
+
+
+def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, seed: int) -> pd.DataFrame | str:
+    """A plan, or why there is none with this seed."""
     groups, labels = frame["group"].to_numpy(), frame["label"].to_numpy()
     plans: list[pd.DataFrame] = []
     for fold, rest, test in _outer_folds(frame, strata, splits, seed):
-        inner = max(2, min(splits.inner_folds, _rarest(labels[rest], groups[rest])))
+        fewest = min(len(np.unique(groups[rest][labels[rest] == label])) for label in (0, 1))
+        if fewest < 2:
+            return f"fold {fold} leaves {fewest} groups of a class to train and validate"
+        inner = min(splits.inner_folds, fewest)
         common = pd.Series(groups[rest]).groupby(strata[rest]).nunique().max() >= inner
         by = strata[rest] if common else labels[rest]
         part = np.full(len(frame), "", dtype=object)
@@ -340,10 +355,6 @@ def _check_sites(frame: pd.DataFrame) -> None:
             f"labels must hold carriers and non-carriers at every hospital that is tested, got one class at "
             f'{", ".join(lone[lone].index)}; give small hospitals one site, or use scheme = "stratified"'
         )
-
-
-def _rarest(labels: np.ndarray, groups: np.ndarray) -> int:
-    return min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
 
 
 def _refuse_shared(rows: pd.DataFrame, place: str, what: str) -> None:
