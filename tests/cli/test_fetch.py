@@ -79,5 +79,5 @@ def test_series_that_fail_are_told_and_the_doubtful_too(
     assert _fetch(store, tmp_path / "out") == 3
     done = capsys.readouterr()
     assert "2 series fetched and verified" in done.out
-    assert "  4 series of low confidence; see phases.csv" in done.out
+    assert "  4 series of low confidence, by phases.csv, which the download writes" in done.out
     assert "2 of 4 series failed: series 1.2.2: the index counts 9 files, the store lists 4" in done.err

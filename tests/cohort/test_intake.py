@@ -16,7 +16,7 @@ from genovox.core.study import Study
 from genovox.simulate.hospital import Plan, simulate_cohort
 from tests.conftest import keep_every_fourth_slice
 
-from .conftest import NORTH, POST1, PRE, SOUTH, Tree, edit_files, renew_uids
+from .conftest import NORTH, POST1, POST2, POST3, PRE, SOUTH, Tree, edit_files, renew_uids
 
 MakeStudy = Callable[..., Path]
 LEFT, RIGHT = "-70;10;0", "70;10;0"  # inside either breast of every simulated scan
@@ -446,3 +446,39 @@ def test_a_manifest_may_say_when(shapes_study: MakeStudy) -> None:
     intake = take_in(Study.load(path, ("cohort.eligibility.from_date=2019-01-01",)))
     assert list(intake.lost) == ["C001"]
     assert not any("date" in name for case in intake.cases for name in case.scan)
+
+
+def test_a_mark_of_the_other_breast_is_told(tree: Tree) -> None:
+    tree.add(NORTH, PRE, POST1)
+    intake = _lesions(tree, f"{NORTH},right,{LEFT}")
+    assert intake.lost == {
+        f"{NORTH}-right": ("mark", "the mark lies outside the scan, or on another side or visit; correct it")
+    }
+    assert _lesions(tree, f'{NORTH},right,"5;10;0"'.replace('"', "")).lost == {}  # near the middle nothing is sure
+
+
+def test_a_phase_that_is_damaged_takes_the_exam_with_it(tree: Tree) -> None:
+    """Its successor would be called by its number."""
+    tree.add(NORTH, PRE, POST1, POST2, POST3)
+    tree.add(SOUTH, PRE, POST1)
+    broken = tree.files(tree.dicom / NORTH / "1" / POST2)
+    broken[3].write_bytes(broken[3].read_bytes()[:300])
+    intake = _open(tree, 'unit = "exam"')
+    rule, reason = intake.lost[NORTH]
+    assert rule == "exam"
+    assert "a series among the phases cannot be used" in reason
+    assert "the next one would take its number" in reason
+
+
+def test_the_last_phase_may_be_damaged(tree: Tree) -> None:
+    tree.add(NORTH, PRE, POST1, POST2)
+    broken = tree.files(tree.dicom / NORTH / "1" / POST2)
+    broken[3].write_bytes(broken[3].read_bytes()[:300])
+    (case,) = _open(tree, 'unit = "exam"').cases
+    assert len(case.images) == 2
+
+
+def test_images_that_are_nowhere_are_named(tree: Tree) -> None:
+    tree.root.mkdir()
+    with pytest.raises(StudyError, match=r'cohort.images = "dicom": there is no such file or folder'):
+        _open(tree, 'unit = "exam"')

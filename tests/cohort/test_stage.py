@@ -189,3 +189,24 @@ def test_who_was_not_tested_is_compared(shapes_study: MakeStudy, caplog: pytest.
     assert age > 1  # those without a test are the youngest
     assert "tested and untested patients differ" in caplog.text
     assert "age" in caplog.text
+
+
+def test_a_ratio_without_anything_to_match_on(shapes_study: MakeStudy) -> None:
+    with pytest.raises(StudyError, match=r"cohort.matching.ratio needs cohort.matching.on, what to match on"):
+        Study.load(shapes_study(patients=4), ("cohort.matching.ratio=2",))
+
+
+def test_matching_that_leaves_the_classes_unlike_says_so(
+    shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = shapes_study(patients=24)
+    labels = read_table(path.parent / "labels.csv").set_index("patient_id")["label"]
+    ages = [f"{patient},{40 + 20 * (label == '1') + at % 5}" for at, (patient, label) in enumerate(labels.items())]
+    (path.parent / "clinical.csv").write_text("\n".join(["patient_id,age", *ages]) + "\n")
+    carriers = [name for name, label in labels.items() if label == "1"]
+    labels_file = path.parent / "labels.csv"
+    labels_file.write_text(labels_file.read_text().replace(f"{carriers[0]},1", f"{carriers[0]},"))
+    wanted = ("cohort.clinical=clinical.csv", 'cohort.matching.on=["age"]', "cohort.matching.caliper=99.0")
+    study = Study.load(path, wanted)
+    build_stage(study, open_stage(study, path.parent / "run", "cpu"), 1)
+    assert "matching leaves the classes unlike in age: use a smaller caliper" in caplog.text

@@ -65,3 +65,12 @@ def test_a_line_without_a_log_goes_to_the_screen(
     monkeypatch.setattr(log, "console", Console(stderr=True))
     log.log_line("the answer [1]")
     assert capsys.readouterr().err == "the answer [1]\n"
+
+
+def test_a_warning_is_shown_once_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        log.start_log()
+        GENOVOX.warning("one patient")
+        GENOVOX.info("one patient")
+        GENOVOX.warning("one patient")
+    assert capsys.readouterr().err.splitlines() == ["warning: one patient", "one patient"] * 2

@@ -393,3 +393,13 @@ def test_links_are_followed_but_never_round_in_circles(tree: Tree, tmp_path: Pat
     after = _index(tree)
     assert after.files == before.files
     assert (_facts(after.series), after.content) == (_facts(before.series), before.content)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.dcm", b""), ("b.IMA", b"no image"), ("c.dcm", b"\0" * 400)])
+def test_a_file_that_is_dicom_by_its_name_only_is_told(tree: Tree, name: str, content: bytes) -> None:
+    tree.add(NORTH, PRE, POST1)
+    (tree.dicom / name).write_bytes(content)
+    index_folder(tree.dicom, tree.root)
+    told = (tree.root / ".genovox" / "unread.txt").read_text()
+    assert f"{name}" in told
+    assert f"of {len(content)} bytes, DICOM by its name but not by its content" in told

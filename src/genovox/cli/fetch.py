@@ -113,4 +113,4 @@ def _print_plan(summary: dict[str, Any]) -> None:
     for address in summary["cite"]:
         typer.echo(f"  cite {address}")
     if summary["doubtful_series"]:
-        typer.echo(f"  {summary['doubtful_series']} series of low confidence; see phases.csv")
+        typer.echo(f"  {summary['doubtful_series']} series of low confidence, by phases.csv, which the download writes")

@@ -13,6 +13,7 @@ _LINE = 17
 _PADDING = 13
 _GAP = 34
 _CHARACTERS = 30
+_MARGIN = 12
 _STYLE = """<style>
 svg { background: #fff; font: 12.5px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 rect { fill: none; stroke: #b9bec6; } rect.stay { fill: #f3f5f7; } rect.leave { stroke-dasharray: 3 3; }
@@ -100,7 +101,8 @@ def render_flow(flow: dict[str, Any]) -> str:
         [begin_flow(flow), (Box("In the cohort", describe_count(included["cases"], included["patients"])), None)],
         (ends[0], ends[1]),
     )
-    size = f'width="{drawing.width:g}" height="{drawing.height:g}" viewBox="0 0 {drawing.width:g} {drawing.height:g}"'
+    width, height = drawing.width + 2 * _MARGIN, drawing.height + 2 * _MARGIN
+    size = f'width="{width:g}" height="{height:g}" viewBox="{-_MARGIN} {-_MARGIN} {width:g} {height:g}"'
     title = f"<title>Flow of inclusions: {included['cases']} of {flow['manifest']['cases']} cases</title>"
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{title}{_STYLE}{drawing.body}</svg>\n'
 

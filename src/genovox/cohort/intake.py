@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from genovox.cohort.archive import open_archive
@@ -27,9 +28,13 @@ from genovox.core.study import Study, relative_path
 from genovox.core.volume import holds_point
 from genovox.genetics.evidence import Sources, read_genetic_tests
 from genovox.genetics.labels import LabelEvidence, read_labels
+from genovox.phases.exams import BILATERAL_MM
 from genovox.phases.sheet import read_sheet
 
 log = logging.getLogger(__name__)
+
+# A patient need not lie in the middle of the scanner: nearer to it a side is not contradicted.
+_MIDLINE_MM = 20.0
 
 
 class LabelSource(Protocol):
@@ -111,6 +116,10 @@ def take_in(study: Study) -> Intake:
             "laboratory's tables"
         )
     source = study.root / cohort.images
+    if not source.exists():
+        raise StudyError(
+            f'cohort.images = "{cohort.images}": there is no such file or folder; give a DICOM tree or a manifest.csv'
+        )
     if source.is_dir():
         return _take_archive(study, source)
     if cohort.marks:
@@ -339,4 +348,16 @@ def _holds(exam: Case, mark: Mark, root: Path) -> bool:
     if mark.side and exam.laterality in ("left", "right") and exam.laterality != mark.side:
         return False
     stack = read_json(root / exam.images[0])
-    return holds_point(stack["affine"], tuple(stack["shape"]), mark.point_mm)
+    if not holds_point(stack["affine"], tuple(stack["shape"]), mark.point_mm):
+        return False
+    return not mark.side or not _lies_across(stack, mark)
+
+
+def _lies_across(stack: dict[str, Any], mark: Mark) -> bool:
+    """Whether a mark lies clearly on the other side of a volume of both breasts than it says."""
+    affine, (z, y, x) = np.array(stack["affine"]), stack["shape"]
+    if abs(affine[0, :3]) @ [x, y, z] <= BILATERAL_MM:
+        return False
+    centre_mm = affine[0] @ [(x - 1) / 2, (y - 1) / 2, (z - 1) / 2, 1]
+    beyond_mm = mark.point_mm[0] - centre_mm  # RAS: x grows to the patient's right
+    return bool(beyond_mm > _MIDLINE_MM if mark.side == "left" else beyond_mm < -_MIDLINE_MM)

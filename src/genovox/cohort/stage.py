@@ -115,7 +115,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     known = intake.describe_patients(chosen)
     missing = find_missing(known, _carriers(chosen, known.index))
     lost = compare_exclusions(*split_labels(table, exclusions_table(exclusions)))
-    write_table(stage.folder / "balance.csv", _compare(intake, evidence, included, chosen))
+    write_table(stage.folder / "balance.csv", _compare(intake, evidence, included, chosen, study.cohort.matching.on))
     pass_gates(table, lost, missing, read_acceptances(stage.run))
     write_table(stage.folder / "cases.csv", table)
     write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, chosen))
@@ -156,7 +156,11 @@ def _carriers(cases: list[Case], patients: pd.Index) -> pd.Series:
 
 
 def _compare(
-    intake: Intake, evidence: list[LabelEvidence], included: list[tuple[Case, Inspection]], chosen: list[Case]
+    intake: Intake,
+    evidence: list[LabelEvidence],
+    included: list[tuple[Case, Inspection]],
+    chosen: list[Case],
+    matched_on: tuple[str, ...],
 ) -> pd.DataFrame:
     """Who was tested beside who was not, carriers beside non-carriers, before and after matching."""
     everyone = intake.describe_patients(intake.cases)
@@ -169,6 +173,9 @@ def _compare(
         carrier = _carriers(cases, known.index)
         tables.append(compare_groups(known, carrier, ~carrier, comparison))
     table = pd.concat(tables, ignore_index=True)
+    still = set(find_unlike(table[table["comparison"] == "chosen"])) & set(matched_on)
+    if still:
+        log.warning("matching leaves the classes unlike in %s: use a smaller caliper", ", ".join(sorted(still)))
     if unlike := find_unlike(table[table["comparison"] == "tested"]):
         names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in unlike)
         log.warning("tested and untested patients differ (%s): what is found holds for who is tested", names)

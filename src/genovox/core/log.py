@@ -29,6 +29,7 @@ def start_log(*, quiet: bool = False, verbose: bool = False) -> None:
         screen = logging.StreamHandler(sys.stderr)
     screen.setFormatter(_LevelPrefix())
     screen.setLevel(level)
+    screen.addFilter(_Once())
     logger.addHandler(screen)
 
 
@@ -43,6 +44,22 @@ def log_to_run(folder: Path) -> None:
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger.addHandler(file)
+
+
+class _Once(logging.Filter):
+    """Shows a warning once a command, however often the same tables are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        text = record.getMessage()
+        is_new = text not in self._shown
+        self._shown.add(text)
+        return is_new
 
 
 class _LevelPrefix(logging.Formatter):

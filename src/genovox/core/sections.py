@@ -131,6 +131,12 @@ class CohortTable(Table):
                 f"{name}: cohort.eligibility.before names columns of the clinical table, got "
                 f"{list(self.eligibility.before)} and no table; give cohort.clinical"
             )
+        idle = sorted(self.matching.model_fields_set - {"on"})
+        if idle and not self.matching.on:
+            raise StudyError(
+                f"{name}: cohort.matching.{idle[0]} needs cohort.matching.on, what to match on; give it, such as "
+                '["age", "site"], or leave the table out'
+            )
         start, end = self.eligibility.from_date, self.eligibility.to_date
         if start and end and start > end:
             raise StudyError(f"{name}: cohort.eligibility.from_date {start} lies after to_date {end}; exchange them")

@@ -235,16 +235,18 @@ def _warn(
     series: Sequence[Series], decisions: Mapping[str, Decision], decided: Sequence[Exam], before: Sequence[Exam]
 ) -> None:
     unlisted = sum(one.series_uid not in decisions for one in series)
-    absent = len(decisions.keys() - {one.series_uid for one in series})
+    known = {one.series_uid for one in series}
+    absent = [decision.source for uid, decision in decisions.items() if uid not in known]
     if unlisted:
         log.warning("the phase sheet lists %d series less than there are; they are judged as without it", unlisted)
     if absent:
-        log.warning("the phase sheet lists %d series that are not among the scans", absent)
+        log.warning("the phase sheet lists %d series that are not among the scans, such as %s", len(absent), absent[0])
     timed = {exam.phases for exam in before}
-    against = sum(
-        not exam.times_s and all(stack.time_s is not None for _, stack in exam.phases) and exam.phases not in timed
+    against = [
+        exam
         for exam in decided
-    )
+        if not exam.times_s and all(stack.time_s is not None for _, stack in exam.phases) and exam.phases not in timed
+    ]
     moved = 0
     for exam in decided:
         one, stack = exam.phases[0]
@@ -254,5 +256,7 @@ def _warn(
         log.warning("the phase sheet gives %d exams another side than where their volumes lie; look at them", moved)
     if against:
         log.warning(
-            "the phase sheet orders %d exams against the time of acquisition; their times are left empty", against
+            "the phase sheet orders %d exams against the time of acquisition, such as by %s: no times are kept",
+            len(against),
+            next(decisions[one.series_uid].source for one, _ in against[0].phases if one.series_uid in decisions),
         )

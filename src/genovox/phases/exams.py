@@ -132,11 +132,13 @@ def _judge_study(study: list[Series]) -> tuple[list[Exam], list[PhaseRole]]:
             for phase in set(group) - set(original):
                 roles[phase] = phase.play("other", None, "derived from others on its grid, which are used instead")
     chosen, why = _choose_groups(groups)
+    unusable = [phase for phase, role in roles.items() if role and role.evidence == phase.series.problem]
     exams = []
     for group in groups:
         reason = why if len(group) > 1 else "T1-weighted volume with no other phase on its grid"
         try:
             if group in chosen:
+                _refuse_gap(group, unusable)
                 exams.append(_make_exam(group))
                 by_stack = {(role.series_uid, role.stack): role for role in exams[-1].roles}
                 roles.update({phase: by_stack[phase.series.series_uid, phase.at] for phase in group})
@@ -145,6 +147,40 @@ def _judge_study(study: list[Series]) -> tuple[list[Exam], list[PhaseRole]]:
             reason = str(error)
         roles.update({phase: phase.play("other", None, reason) for phase in group})
     return sorted(exams, key=lambda exam: exam.laterality), [role for role in roles.values() if role]
+
+
+def _refuse_gap(group: list[StackInSeries], unusable: list[StackInSeries]) -> None:
+    """Refuse phases among which one is missing: a later one would take its number.
+
+    A scan that was begun in vain before the others is no gap, unless its name says that it is the pre-contrast one.
+
+    Raises:
+        DataError: With the reason why the missing one cannot be used.
+    """
+    for lost in unusable:
+        if not _resembles(lost.series.first, group[0].stack.first):
+            continue
+        clocks = (
+            (lost.series.first.acquisition_s, [phase.stack.time_s for phase in group]),
+            (lost.series.first.series_number, [phase.series.first.series_number for phase in group]),
+        )
+        for when, others in clocks:
+            known = [other for other in others if other is not None]
+            if when is None or len(known) < len(group):
+                continue
+            if min(known) < when < max(known) or (when <= min(known) and _claim(lost) == "pre"):
+                raise DataError(
+                    f"a series among the phases cannot be used ({lost.series.problem}): the next one would take its "
+                    "number; repair it, or say by a phase sheet which phases to use"
+                )
+            break
+
+
+def _resembles(one: Header, other: Header) -> bool:
+    """Whether a series was scanned as another was, as far as headers tell."""
+    sizes = (one.rows, one.columns) == (other.rows, other.columns)
+    turned = one.orientation and other.orientation and not np.allclose(one.orientation, other.orientation, atol=1e-2)
+    return sizes and not turned and _same_physics(one, other)
 
 
 def _set_aside(phase: StackInSeries) -> PhaseRole | None:

@@ -48,6 +48,7 @@ _FEW_IMAGES = 5_000
 _MOST_NOTES = 1_000
 _MOST_NAMELESS = 1_000
 _DICOMDIR = b"1.2.840.10008.1.3.10"
+_DICOM_NAMES = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,11 @@ def _read_file(place: str, size: int) -> tuple[tuple[tuple[str, int, str, str], 
             return (("", size, header.series_uid, pack_header(header)),), ""
         file.seek(0)
         start = file.read(1024)
-    damaged = start[128:132] == b"DICM" and _DICOMDIR not in start
-    return (), _pack_notes([("", "a DICOM file whose header is damaged; copy or export it again")] if damaged else [])
+    if start[128:132] == b"DICM" and _DICOMDIR not in start:
+        return (), _pack_notes([("", "a DICOM file whose header is damaged; copy or export it again")])
+    if place.lower().endswith(_DICOM_NAMES):
+        return (), _pack_notes([("", f"of {size} bytes, DICOM by its name but not by its content; copy it again")])
+    return (), _pack_notes([])
 
 
 def _read_archive(place: str) -> tuple[tuple[tuple[str, int, str, str], ...], str]:

@@ -305,7 +305,7 @@ def open_store(path: Path) -> Iterator[Store]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     version = hash_content([FORMAT, FACTS])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)  # the index of an earlier version
     connection = None
     with suppress(sqlite3.DatabaseError):
