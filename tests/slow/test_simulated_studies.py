@@ -57,7 +57,9 @@ def test_no_effect_is_reported_for_what_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_scanner_that_tells_the_label_is_confounded(seed: int, tmp_path: Path) -> None:
-    study = _simulate(tmp_path / f"scanner-{seed}", "none", seed, "--shortcut", "scanner", *COARSE)
+    """Two archives, a class each, as in the study that started this."""
+    two = ["--shortcut", "scanner", "--sites", "2"]
+    study = _simulate(tmp_path / f"scanner-{seed}", "none", seed, *two, *COARSE)
     audit, aucs = _run(study, [*COARSE_CROP, *SCANNER_CROP])
     assert aucs["light"]["low"] > 0.5
     assert audit["verdict"] == "confounded"
