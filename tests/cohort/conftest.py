@@ -1,14 +1,16 @@
 """Small DICOM trees: patients of the simulated hospital, free to be changed."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
 import pytest
 from pydicom.uid import UID
 
+from genovox.scans import index
+from genovox.scans.headers import parse_header
 from tests.conftest import on_one_core
 
 # Who lies where: hospital by patient of ``simulated_hospital``.
@@ -49,6 +51,25 @@ class Tree:
 def tree(simulated_hospital: Path, tmp_path: Path) -> Tree:
     """An empty tree."""
     return Tree(tmp_path / "study", simulated_hospital)
+
+
+@pytest.fixture
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Names of the files whose headers were read since the last call."""
+    seen: list[str] = []
+
+    def reading(file: BinaryIO, path: str, size: int, mtime_ns: int) -> object:
+        seen.append(Path(path).name)
+        return parse_header(file, path, size, mtime_ns)
+
+    monkeypatch.setattr(index, "parse_header", reading)
+
+    def tell() -> list[str]:
+        names = seen.copy()
+        seen.clear()
+        return names
+
+    return tell
 
 
 def edit_files(paths: Sequence[Path], **changes: Any) -> None:

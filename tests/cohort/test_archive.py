@@ -7,7 +7,6 @@ import stat
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pydicom
@@ -18,8 +17,6 @@ from genovox.cohort.archive import Archive, Pseudonyms, open_archive, read_exam
 from genovox.core.artifacts import read_table
 from genovox.core.errors import DataError
 from genovox.core.volume import reorient_to_ras
-from genovox.scans import index
-from genovox.scans.headers import parse_header
 from genovox.scans.inspection import read_phases
 from genovox.simulate.sites import Site, open_sites
 from tests.conftest import on_one_core
@@ -61,25 +58,6 @@ def sites(simulated_hospital: Path) -> dict[str, Site]:
     """Hospital by patient."""
     truth = read_table(simulated_hospital / "truth.csv")
     return {row["patient_id"]: SITES[int(row["site"])] for row in truth.to_dict("records")}
-
-
-@pytest.fixture
-def count_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Names of the files whose headers were read since the last call."""
-    seen: list[str] = []
-
-    def reading(file: BinaryIO, path: str, size: int, mtime_ns: int) -> object:
-        seen.append(Path(path).name)
-        return parse_header(file, path, size, mtime_ns)
-
-    monkeypatch.setattr(index, "parse_header", reading)
-
-    def tell() -> list[str]:
-        names = seen.copy()
-        seen.clear()
-        return names
-
-    return tell
 
 
 def _open(tree: Tree) -> Archive:

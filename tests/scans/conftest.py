@@ -11,10 +11,10 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from tests.cohort.conftest import Tree, edit_files, renew_uids
+from tests.cohort.conftest import Tree, count_reads, edit_files, renew_uids
 from tests.conftest import on_one_core
 
-__all__ = ["Tree", "edit_files", "renew_uids"]
+__all__ = ["Tree", "count_reads", "edit_files", "renew_uids"]
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

@@ -9,7 +9,6 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from genovox.core.errors import DataError, ImageError
 from genovox.core.tasks import run_many
 from genovox.scans import index
 from genovox.scans.dicom import Series, arrange_series
-from genovox.scans.headers import parse_header, read_header
+from genovox.scans.headers import read_header
 from genovox.scans.index import Index, hash_stacks, index_folder, read_folder, walk_files
 from genovox.scans.voxels import read_stack
 from tests.cohort.conftest import NORTH, POST1, PRE, SOUTH
@@ -26,25 +25,6 @@ from tests.cohort.conftest import NORTH, POST1, PRE, SOUTH
 from .conftest import Tree, describe_frames, describe_image, write_image
 
 STORE = ".genovox/dicom-index.sqlite"
-
-
-@pytest.fixture
-def count_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Names of the files whose headers were read since the last call."""
-    seen: list[str] = []
-
-    def reading(file: BinaryIO, path: str, size: int, mtime_ns: int) -> object:
-        seen.append(Path(path).name)
-        return parse_header(file, path, size, mtime_ns)
-
-    monkeypatch.setattr(index, "parse_header", reading)
-
-    def tell() -> list[str]:
-        names = seen.copy()
-        seen.clear()
-        return names
-
-    return tell
 
 
 def _index(tree: Tree) -> Index:
