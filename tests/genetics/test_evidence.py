@@ -252,6 +252,16 @@ def test_a_release_classifies_a_table_without_classes(folder: Path) -> None:
     assert (found["p1"].label, found["p2"].label) == (1, None)
 
 
+def test_a_published_class_makes_a_negative_report_doubtful_only_with_a_class_of_its_own(folder: Path) -> None:
+    """A report called negative for its VUS is none once the VUS is pathogenic; a variant named as absent is clear."""
+    sheet = _tests(folder, "gene,hgvs,class,date\nBRCA1,c.181T>G,Pathogenic,2025-08-10\n", "sheet.csv")
+    rows = "p1,BRCA1,c.181T>G,{},not detected,BRCA1/2,full,2020-01-01,germline\n"
+    for own, vus, label in (("VUS", "negative", None), ("VUS", "exclude", None), ("", "exclude", 0)):
+        found = _findings(_tests(folder, HEADER + rows.format(own)), classifications=[sheet], vus=vus)["p1"]
+        assert found.label == label
+        assert found.statuses["BRCA1"] == ("conflicting" if label is None else "non-carrier")
+
+
 def test_pathogenic_against_benign_needs_a_precedence(folder: Path) -> None:
     sheet = _tests(folder, "gene,hgvs,class,date\nBRCA1,c.181T>G,Benign,2025-08-10\n", "sheet.csv")
     table = _tests(folder, HEADER + "p1,BRCA1,c.181T>G,P,detected,BRCA1/2,full,2020-01-01,germline\n")

@@ -109,7 +109,9 @@ def test_a_pathogenic_germline_variant_makes_a_carrier(rows: tuple[Row, ...]) ->
         (NONE_FOUND, _change(VUS, gene="ATM")),
         # The familial variant is named with its class, and was not found.
         (NONE_FOUND, _change(CARRIER, result="not detected", scope="single-variant")),
-        (_change(CARRIER, result="not detected"),),
+        (NONE_FOUND, _change(CARRIER, result="not detected", scope="founder")),
+        (_change(CARRIER, classification="Benign", result="not detected"),),
+        (_change(CARRIER, classification="", result="not detected"),),
         (NONE_FOUND, _change(CARRIER, origin="tumour")),
     ],
 )
@@ -149,6 +151,13 @@ def test_every_listed_gene_tested_in_full_and_none_found_is_a_negative(rows: tup
         ((VUS,), 'VUS in BRCA2, by policy vus = "exclude" (genetic_tests.csv row 2)'),
         ((NONE_FOUND, _change(VUS, gene="", scope="founder")), "VUS in a gene not named by its symbol"),
         ((_change(VUS, result="negative"),), "not detected, yet a variant is classified"),
+        (
+            (_change(CARRIER, result="not detected"),),
+            "not detected, yet classed pathogenic: correct one (genetic_tests.csv row 2)",
+        ),
+        ((NONE_FOUND, _change(CARRIER, result="not detected", scope="")), "not detected, yet classed pathogenic"),
+        ((_change(CARRIER, result="not detected", classification="LP"),), "not detected, yet classed pathogenic"),
+        ((_change(CARRIER, result="not detected", gene="CHEK2"),), "not detected, yet classed pathogenic"),
         (
             (NONE_FOUND, _change(CARRIER, classification="")),
             "a variant in BRCA1 was detected and has no classification: fill it in (genetic_tests.csv row 3)",
@@ -263,7 +272,7 @@ def test_words_for_classes(classification: str, label: int | None) -> None:
     ],
 )
 def test_words_for_results_scopes_and_origins(column: str, words: tuple[str, ...], allowed: int | None) -> None:
-    start = _change(CARRIER, classification="P") if column == "result" else NONE_FOUND
+    start = _change(CARRIER, classification="P") if allowed == 1 else NONE_FOUND
     for word in words:
         assert _label(_change(start, **{column: word}))[0] == allowed
 

@@ -203,19 +203,26 @@ class Rules:
             pick(far, lambda row: row.classification == PATHOGENIC),
             'a carrier of {genes}, which is not listed, by policy other_genes = "exclude"',
         )
-        doubt(
-            _CONFLICTING,
-            pick(rows, self._denies_itself),
-            "not detected, yet a variant is classified: correct one",
-        )
+        told = {other for others in conflicts.values() for other in others}
+        denied = [row for row in rows if row not in told and self._denies_itself(row)]
+        pathogenic = pick(denied, lambda row: row.classification == PATHOGENIC)
+        doubt(_CONFLICTING, pathogenic, "not detected, yet classed pathogenic: correct one")
+        unclear = pick(denied, lambda row: row.classification != PATHOGENIC)
+        doubt(_CONFLICTING, unclear, "not detected, yet a variant is classified: correct one")
         return doubts
 
     def _denies_itself(self, row: Row) -> bool:
-        """Laboratories call a report negative that holds a VUS; a named variant looked for and not found is clear."""
-        if row.detected or row.origin == "somatic" or self._lies_elsewhere(row):
+        """The laboratory classes a variant and found none; a known one looked for alone and not found is clear.
+
+        Laboratories call a report negative that holds a VUS. A class from elsewhere is none of the laboratory's.
+        """
+        if row.detected or row.origin == "somatic" or row.scope not in (FULL, ""):
             return False
-        unclear = (row.classification == PATHOGENIC and not row.named) or bool(row.word)
-        return row.scope in (FULL, "") and (unclear or (row.classification == UNCERTAIN and not self.vus_is_negative))
+        classed = any(source.kind == "laboratory" for source in row.sources)
+        carried = classed and row.classification in (PATHOGENIC, CONFLICTING)
+        if self._lies_elsewhere(row):
+            return carried and not self.other_carrier_is_negative
+        return carried or bool(row.word) or (row.classification == UNCERTAIN and not self.vus_is_negative)
 
     def _tell_statuses(self, carriers: Sequence[Row], doubts: Sequence[_Doubt], full: Sequence[Row]) -> dict[str, str]:
         statuses = {}
