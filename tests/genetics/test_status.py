@@ -248,6 +248,37 @@ def test_policies() -> None:
     assert _label(NONE_FOUND, _change(CARRIER, gene="BRCA1 gene"), other_genes="negative")[0] is None
 
 
+@pytest.mark.parametrize("other_genes", ["exclude", "negative"])
+@pytest.mark.parametrize(
+    ("gene", "question"),
+    [
+        ("BRAC1", "BRAC1 is no gene this study knows; did you mean BRCA1? (genetic_tests.csv row 3)"),
+        ("BRAC2", "BRAC2 is no gene this study knows; did you mean BRCA2? (genetic_tests.csv row 3)"),
+        ("BRCA3", "BRCA3 is no gene this study knows; did you mean BRCA1 or BRCA2? (genetic_tests.csv row 3)"),
+        ("ZZZ9", "ZZZ9 is no gene this study knows, nor among its genes_tested: correct one (genetic_tests.csv row 3)"),
+    ],
+)
+def test_a_mistyped_gene_is_never_another_gene(gene: str, question: str, other_genes: str) -> None:
+    label, _, reason = _label(NONE_FOUND, _change(CARRIER, gene=gene), other_genes=other_genes)
+    assert (label, reason) == (None, question)
+
+
+def test_what_a_symbol_that_may_be_mistyped_does_to_a_label() -> None:
+    stray = _change(CARRIER, gene="BRAC1", genes_tested="BRAC1;BRCA2")
+    assert _label(NONE_FOUND, stray, other_genes="negative")[0] is None
+    findings = _read([("p", NONE_FOUND), ("p", stray)], other_genes="negative").findings["p"]
+    assert findings.statuses == {"BRCA1": "not-tested", "BRCA2": "non-carrier"}
+    # A symbol nobody knows and the laboratory tested is another gene; so is one that genovox knows.
+    other = _change(CARRIER, gene="ZZZ9", genes_tested=f"{FULL};ZZZ9")
+    assert _label(other, other_genes="negative")[0] == 0
+    assert _label(NONE_FOUND, _change(CARRIER, gene="MLH1"), other_genes="negative")[0] == 0
+    vus = _change(VUS, gene="BRAC1")
+    assert _label(NONE_FOUND, vus)[0] is None
+    assert _label(NONE_FOUND, vus, vus="negative")[0] == 0
+    assert _label(NONE_FOUND, _change(vus, classification="Benign"))[0] == 0
+    assert _label(CARRIER, vus)[0] == 1
+
+
 @pytest.mark.parametrize(
     ("classification", "label"),
     [(word, 1) for word in ("P", "lp", "Likely_Pathogenic", "Pathogenic / Likely pathogenic", "class 5", "4", "5.0")]

@@ -14,6 +14,7 @@ from genovox.genetics.classifications import (
     Classifications,
 )
 from genovox.genetics.coverage import FULL
+from genovox.genetics.genes import is_known, suggest_genes
 from genovox.genetics.hgvs import may_be_one
 from genovox.genetics.laboratory import Row, list_classes
 
@@ -52,6 +53,7 @@ class _Doubt:
     kind: str
     rows: list[Row]
     reason: str
+    suspected: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,29 @@ class Rules:
     def _lies_elsewhere(self, row: Row) -> bool:
         return bool(row.genes) and not row.genes & set(self.genes)
 
+    def _suspect_symbol(self, row: Row) -> frozenset[str] | None:
+        """The listed genes that an unknown symbol may mean, or None where the row gives no cause for doubt."""
+        if not self._lies_elsewhere(row) or all(is_known(gene) for gene in row.genes) or row.classification == BENIGN:
+            return None
+        if row.classification == UNCERTAIN and self.vus_is_negative:
+            return None
+        meant = frozenset().union(*(suggest_genes(gene, self.genes) for gene in row.genes if not is_known(gene)))
+        is_stray = row.classification == PATHOGENIC and not row.genes <= (row.tested or frozenset())
+        return meant if meant or is_stray else None
+
     def _doubt_variants(
         self, rows: Sequence[Row], found: Sequence[Row], conflicts: Mapping[Row, list[Row]]
     ) -> list[_Doubt]:
         """Every reason why the variants leave it open whether the patient is a carrier, with its rows."""
         near = [row for row in found if not self._lies_elsewhere(row)]
-        far = [] if self.other_carrier_is_negative else [row for row in found if self._lies_elsewhere(row)]
+        mistyped = {row: meant for row in found if (meant := self._suspect_symbol(row)) is not None}
+        far = [row for row in found if self._lies_elsewhere(row) and row not in mistyped]
+        far = [] if self.other_carrier_is_negative else far
         clear = [row for row in near if not conflicts[row]]
-        doubts: list[_Doubt] = []
+        doubts = [
+            _Doubt("gene not known", [row], f"{_question_symbol(row, meant)} ({cite([row])})", meant)
+            for row, meant in mistyped.items()
+        ]
         for genes in sorted({tuple(sorted(row.genes)) for row in near if conflicts[row]}):
             doubted = [row for row in near if conflicts[row] and tuple(sorted(row.genes)) == genes]
             doubted += [other for row in doubted for other in conflicts[row]]
@@ -228,7 +245,7 @@ class Rules:
         statuses = {}
         for gene in self.genes:
             own = [row for row in carriers if gene in row.genes]
-            kinds = {doubt.kind for doubt in doubts if any(gene in row.genes or not row.genes for row in doubt.rows)}
+            kinds = {doubt.kind for doubt in doubts if self._concerns(doubt, gene)}
             if own:
                 statuses[gene] = _LIKELY_CARRIER if all(row.is_likely for row in own) else _CARRIER
             elif _CONFLICTING in kinds:
@@ -240,6 +257,9 @@ class Rules:
             else:
                 statuses[gene] = _NOT_TESTED
         return statuses
+
+    def _concerns(self, doubt: _Doubt, gene: str) -> bool:
+        return gene in doubt.suspected or any(gene in row.genes or not row.genes for row in doubt.rows)
 
     def _describe_gaps(self, missing: Sequence[str], rows: Sequence[Row]) -> tuple[str, str]:
         germline = [row for row in rows if row.origin == "germline"]
@@ -281,6 +301,12 @@ class Rules:
 def list_genes(genes: Collection[str]) -> str:
     """Genes as messages name them."""
     return ", ".join(sorted(genes)) or "a gene not named by its symbol"
+
+
+def _question_symbol(row: Row, meant: Collection[str]) -> str:
+    unknown = list_genes([gene for gene in row.genes if not is_known(gene)])
+    question = f"did you mean {' or '.join(sorted(meant))}?" if meant else "nor among its genes_tested: correct one"
+    return f"{unknown} is no gene this study knows{';' if meant else ','} {question}"
 
 
 def cite(rows: Iterable[Row]) -> str:
