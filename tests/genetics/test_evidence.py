@@ -296,6 +296,46 @@ def test_old_tests_and_stale_classes_are_told(folder: Path) -> None:
     assert found["p3"].warnings == ()
 
 
+def test_a_date_in_the_future_makes_nothing_old(folder: Path) -> None:
+    rows = (
+        "p1,,,,not detected,BRCA1/2,full,2018-01-01,germline\n"
+        "p2,BRCA1,c.181T>G,P,detected,BRCA1/2,full,2023-01-01,germline\n"
+        "p3,,,,not detected,BRCA1/2,full,2203-04-01,germline\n"
+    )
+    tests = read_genetic_tests(Sources([_tests(folder, HEADER + rows)]))
+    assert [one.label for one in tests.findings.values()] == [0, 1, 0]
+    assert all(one.warnings == () for one in tests.findings.values())
+    assert tests.notes == ("tests.csv: a date in the future is left out (1 row, the first row 4); correct it",)
+    # Nor does it hide that the rest of a patient's tests are old.
+    old = rows + "p1,,,,not detected,BRCA1/2,full,2203-04-01,germline\n" + rows.replace("2018", "2005")
+    found = _findings(_tests(folder, HEADER + old.replace("2018", "2005")))
+    assert found["p1"].warnings[0].startswith("an old assay")
+
+
+def test_a_release_or_class_of_the_future_makes_nothing_old(folder: Path) -> None:
+    (folder / "clinvar.vcf").write_text(CLINVAR.replace("2026-11-09", "2203-11-09"))
+    sheet = _tests(folder, "gene,hgvs,class,date\nBRCA1,c.181T>G,Pathogenic,2203-08-10\n", "sheet.csv")
+    rows = "p1,BRCA1,c.181T>G,P,detected,BRCA1/2,full,2023-01-01,germline\n"
+    sources = Sources([_tests(folder, HEADER + rows)], classifications=[folder / "clinvar.vcf", sheet])
+    tests = read_genetic_tests(sources)
+    assert tests.findings["p1"].warnings == ()
+    assert any(
+        note.startswith("clinvar.vcf: a date in the future is left out; correct the name") for note in tests.notes
+    )
+
+
+def test_dates_that_cannot_be_read_are_told_once(folder: Path) -> None:
+    rows = "".join(
+        f"p{index},,,,not detected,BRCA1/2,full,{day},germline\n"
+        for index, day in enumerate(("2024-01-01", "01/04/2023", "", "2022-13-45"))
+    )
+    tests = read_genetic_tests(Sources([_tests(folder, HEADER + rows)]))
+    assert tests.notes == (
+        "tests.csv: a date that cannot be read is left out (2 rows, the first row 3); write it as YYYY-MM-DD",
+    )
+    assert "2023-04-01" not in "".join(one.evidence for one in tests.findings.values())
+
+
 def test_a_deep_call_without_a_class_is_no_question(folder: Path) -> None:
     (folder / "calls.vcf").write_text(VCF + "chr17\t43100000\t.\tA\tG\t50\tPASS\t.\tGT\t0/0\t0/1\t0/0\n")
     assert _calls(folder, panels=folder / "panels.csv")["p2"].label == 0

@@ -17,7 +17,7 @@ from genovox.genetics.clinvar import read_classifications
 from genovox.genetics.coverage import FULL, Panel, read_bed, read_panels, share_read
 from genovox.genetics.genes import list_located, locate_gene
 from genovox.genetics.labels import LabelEvidence
-from genovox.genetics.laboratory import Row, RowReader
+from genovox.genetics.laboratory import FUTURE, UNREAD, Row, RowReader, is_future
 from genovox.genetics.status import Finding, Rules, cite
 
 _CALL_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
@@ -161,6 +161,7 @@ def read_genetic_tests(sources: Sources, *, pseudonym: Callable[[str], str] = st
         for release in releases
         if release.unread
     ]
+    notes += _describe_dates([row for rows in patients.rows.values() for row in rows], releases)
     warnings = Counter(warning for finding in findings.values() for warning in finding.warnings)
     notes += [
         f"{count} {'patients' if count > 1 else 'patient'}: {warning}" for warning, count in warnings.most_common()
@@ -312,8 +313,26 @@ class _CallAdopter:
 
 
 def _find_newest(patients: Mapping[str, Sequence[Row]], released: Sequence[date | None]) -> date | None:
+    """The newest day that is not in the future."""
     days = [row.tested_on for rows in patients.values() for row in rows if row.tested_on]
-    return max([*days, *(day for day in released if day)], default=None)
+    return max([*days, *(day for day in released if day and not is_future(day))], default=None)
+
+
+def _describe_dates(rows: Sequence[Row], releases: Sequence[Release]) -> list[str]:
+    """Which dates are left out: how many rows of each table, and the first of them."""
+    notes = [
+        f"{release.name}: {FUTURE} is left out; correct the name or the head of the release"
+        for release in releases
+        if release.released and is_future(release.released)
+    ]
+    advice = {FUTURE: "correct it", UNREAD: "write it as YYYY-MM-DD"}
+    for table in dict.fromkeys(row.table for row in rows):
+        for fault, next_step in advice.items():
+            numbers = sorted(row.number for row in rows if row.table == table and row.date_fault == fault)
+            if numbers:
+                count = f"{len(numbers)} row{'s' if len(numbers) > 1 else ''}, the first row {numbers[0]}"
+                notes.append(f"{table}: {fault} is left out ({count}); {next_step}")
+    return notes
 
 
 def _name_tables(paths: Sequence[Path]) -> list[str]:

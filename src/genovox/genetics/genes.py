@@ -291,3 +291,11 @@ def suggest_genes(symbol: str, genes: Collection[str]) -> frozenset[str]:
     likeness = {gene: difflib.SequenceMatcher(None, gene.replace("-", ""), bare).ratio() for gene in genes}
     most = max(likeness.values(), default=0.0)
     return frozenset(gene for gene, share in likeness.items() if share == most >= _LEAST_LIKENESS)
+
+
+def question_symbols(symbols: Collection[str], meant: Collection[str]) -> str:
+    """What is odd about symbols of which some are unknown, given the genes they may mean."""
+    said = f"{', '.join(sorted(symbol for symbol in symbols if not is_known(symbol)))} is no gene this study knows"
+    if meant:
+        return f"{said}; did you mean {' or '.join(sorted(meant))}?"
+    return f"{said}, nor among its genes_tested: correct one"

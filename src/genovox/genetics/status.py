@@ -14,7 +14,7 @@ from genovox.genetics.classifications import (
     Classifications,
 )
 from genovox.genetics.coverage import FULL
-from genovox.genetics.genes import is_known, suggest_genes
+from genovox.genetics.genes import is_known, question_symbols, suggest_genes
 from genovox.genetics.hgvs import may_be_one
 from genovox.genetics.laboratory import Row, list_classes
 
@@ -155,7 +155,7 @@ class Rules:
         far = [] if self.other_carrier_is_negative else far
         clear = [row for row in near if not conflicts[row]]
         doubts = [
-            _Doubt("gene not known", [row], f"{_question_symbol(row, meant)} ({cite([row])})", meant)
+            _Doubt("gene not known", [row], f"{question_symbols(row.genes, meant)} ({cite([row])})", meant)
             for row, meant in mistyped.items()
         ]
         for genes in sorted({tuple(sorted(row.genes)) for row in near if conflicts[row]}):
@@ -291,6 +291,7 @@ class Rules:
         if label == 0 and days and _years(max(days), self.today) > OLD_TEST_YEARS:
             return [f"an old assay: tested more than {OLD_TEST_YEARS} years before the newest entry"]
         classed = [source.evaluated for row in rows if row.detected for source in row.sources if source.evaluated]
+        classed = [day for day in classed if day <= self.today]
         if label == 1 and classed and _years(max(classed), self.today) > STALE_CLASS_YEARS:
             return [
                 f"a stale classification: last evaluated more than {STALE_CLASS_YEARS} years before the newest entry"
@@ -301,12 +302,6 @@ class Rules:
 def list_genes(genes: Collection[str]) -> str:
     """Genes as messages name them."""
     return ", ".join(sorted(genes)) or "a gene not named by its symbol"
-
-
-def _question_symbol(row: Row, meant: Collection[str]) -> str:
-    unknown = list_genes([gene for gene in row.genes if not is_known(gene)])
-    question = f"did you mean {' or '.join(sorted(meant))}?" if meant else "nor among its genes_tested: correct one"
-    return f"{unknown} is no gene this study knows{';' if meant else ','} {question}"
 
 
 def cite(rows: Iterable[Row]) -> str:
