@@ -296,6 +296,30 @@ def test_old_tests_and_stale_classes_are_told(folder: Path) -> None:
     assert found["p3"].warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("genes", "notes"),
+    [
+        (["BRCA1", "BRCA2"], ()),
+        (["BRAC1"], ("no row names BRAC1; did you mean BRCA1?",)),
+        (["BRAC1", "BRCA2"], ("no row names BRAC1; did you mean BRCA1?",)),
+        (["BRCA1", "PLAB2"], ("no row names PLAB2; did you mean PALB2?",)),
+        (["BRCA1", "PALB2"], ("no row names PALB2",)),
+        (["ZZZ9"], ("no row names ZZZ9",)),
+    ],
+)
+def test_a_listed_gene_that_no_row_names_is_told(folder: Path, genes: list[str], notes: tuple[str, ...]) -> None:
+    table = _tests(folder, HEADER + "p1,,,,not detected,BRCA1/2,full,2024-01-01,germline\n")
+    assert read_genetic_tests(Sources([table], genes)).notes == notes
+
+
+def test_a_listed_gene_in_calls_or_a_panel_is_named(folder: Path) -> None:
+    given = Sources([folder / "calls.vcf"], ["ATM", "NBN", "BRAC1"], calls_origin="germline")
+    assert read_genetic_tests(given).notes == ("no row names NBN", "no row names BRAC1; did you mean BRCA1?")
+    (folder / "panels.csv").write_text("panel,gene,scope\nwhole,ATM,full\nwhole,NBN,full\n")
+    given = Sources([folder / "calls.vcf"], ["ATM", "NBN"], panels=folder / "panels.csv", calls_origin="germline")
+    assert not any("no row names" in note for note in read_genetic_tests(given).notes)
+
+
 def test_a_date_in_the_future_makes_nothing_old(folder: Path) -> None:
     rows = (
         "p1,,,,not detected,BRCA1/2,full,2018-01-01,germline\n"

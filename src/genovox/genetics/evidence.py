@@ -15,7 +15,7 @@ from genovox.genetics.calls import CallFile, SampleCalls, read_calls
 from genovox.genetics.classifications import UNCLASSIFIED, Classifications, Release
 from genovox.genetics.clinvar import read_classifications
 from genovox.genetics.coverage import FULL, Panel, read_bed, read_panels, share_read
-from genovox.genetics.genes import list_located, locate_gene
+from genovox.genetics.genes import list_located, locate_gene, suggest_genes
 from genovox.genetics.labels import LabelEvidence
 from genovox.genetics.laboratory import FUTURE, UNREAD, Row, RowReader, is_future
 from genovox.genetics.status import Finding, Rules, cite
@@ -161,6 +161,7 @@ def read_genetic_tests(sources: Sources, *, pseudonym: Callable[[str], str] = st
         for release in releases
         if release.unread
     ]
+    notes += _describe_strangers(listed, [row for rows in patients.rows.values() for row in rows], panels, files)
     notes += _describe_dates([row for rows in patients.rows.values() for row in rows], releases)
     warnings = Counter(warning for finding in findings.values() for warning in finding.warnings)
     notes += [
@@ -316,6 +317,22 @@ def _find_newest(patients: Mapping[str, Sequence[Row]], released: Sequence[date 
     """The newest day that is not in the future."""
     days = [row.tested_on for rows in patients.values() for row in rows if row.tested_on]
     return max([*days, *(day for day in released if day and not is_future(day))], default=None)
+
+
+def _describe_strangers(
+    listed: Sequence[str], rows: Sequence[Row], panels: Mapping[str, Panel], files: Sequence[CallFile]
+) -> list[str]:
+    """Listed genes that nothing speaks of: nobody can be negative for one."""
+    named = {gene for row in rows for gene in {*row.genes, *row.full, *(row.tested or ())}}
+    named |= {gene for panel in panels.values() for gene in panel.genes}
+    located = set(list_located())
+    notes = []
+    for gene in listed:
+        if gene in named or (files and gene in located):
+            continue
+        meant = suggest_genes(gene, (named | located) - set(listed)) if gene not in located else ()
+        notes.append(f"no row names {gene}" + (f"; did you mean {' or '.join(sorted(meant))}?" if meant else ""))
+    return notes
 
 
 def _describe_dates(rows: Sequence[Row], releases: Sequence[Release]) -> list[str]:

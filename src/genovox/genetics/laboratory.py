@@ -142,11 +142,13 @@ class RowReader:
         """Hand every row of a table to ``keep``, with the table's id of its patient.
 
         Raises:
-            TableError: If columns are missing or stand twice, or a patient's id is empty.
+            TableError: If it holds no row, columns are missing or stand twice, or a patient's id is empty.
         """
         table, first_row = _read_columns(path)
         is_maf = {"hugo_symbol", "tumor_sample_barcode"} <= {column.lower() for column in table.columns}
         table = _adopt_maf(table, name) if is_maf else _rename(table, name)
+        if table.empty:
+            raise TableError(f"{name} must hold at least one row, got a header alone; give the table of the tests")
         for number, values in zip(table.index + first_row, table.to_dict("records"), strict=True):
             cells = {str(column): str(value) for column, value in values.items()}
             if not cells["patient_id"]:
