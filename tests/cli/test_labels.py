@@ -49,9 +49,9 @@ def test_writes_labels_a_study_can_read(tests: str, capsys: pytest.CaptureFixtur
 def test_never_replaces_a_table_unasked(tests: str, capfd: pytest.CaptureFixture[str]) -> None:
     Path("labels.csv").write_text("mine")
     assert run_command(["labels", tests]) == 2
-    assert "labels.csv would be replaced; use --force" in capfd.readouterr().err
+    assert "labels.csv would be replaced; use --overwrite" in capfd.readouterr().err
     assert Path("labels.csv").read_text() == "mine"
-    assert run_command(["labels", tests, "--force"]) == 0
+    assert run_command(["labels", tests, "--overwrite"]) == 0
     assert run_command(["labels", tests, "--out", "other.csv", "--json"]) == 0
     assert read_table(Path("other.csv"))["patient_id"].tolist() == ["p1", "p2", "p3", "p4"]
 

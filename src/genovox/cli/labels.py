@@ -57,7 +57,7 @@ def labels(
         ),
     ] = None,
     *,
-    force: Annotated[bool, typer.Option("--force", help="Replace a table that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")] = False,
     as_json: Json = False,
 ) -> None:
     """Derive labels from genetic tests: 1 carrier, 0 tested in full and none found, empty with the reason.
@@ -73,8 +73,8 @@ def labels(
 
     start_log()
     target = out or (None if diff else Path("labels.csv"))
-    if target and target.exists() and not force:
-        raise UsageError(f"{target} would be replaced; use --force, or --out for another file")
+    if target and target.exists() and not overwrite:
+        raise UsageError(f"{target} would be replaced; use --overwrite, or --out for another file")
     if not tests and not diff:
         raise UsageError("genovox labels takes at least one table or file of tests; see genovox labels --help")
 
