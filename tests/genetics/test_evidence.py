@@ -121,6 +121,33 @@ def test_a_bed_says_what_was_read(folder: Path) -> None:
     assert _calls(folder, coverage=[_bed(folder, "targets.bed", assembly="GRCh37")])["p2"].label is None
 
 
+def test_what_a_bed_leaves_out_is_told(folder: Path) -> None:
+    given: dict[str, object] = {"classifications": [folder / "clinvar.vcf"], "calls_origin": "germline"}
+    beds = [_bed(folder, "t37.bed", assembly="GRCh37")]
+    tests = read_genetic_tests(Sources([folder / "calls.vcf"], coverage=beds, **given))  # type: ignore[arg-type]
+    hint = "(it looks like the other assembly, calls are GRCh38)"
+    assert tests.notes[:2] == (f"t37.bed covers none of BRCA1 {hint}", f"t37.bed covers none of BRCA2 {hint}")
+    assert "(BRCA1 read to 0.0%, BRCA2 read to 0.0% in calls.vcf)" in tests.findings["p2"].reason
+    panels = {**given, "panels": folder / "panels.csv"}
+    tests = read_genetic_tests(Sources([folder / "calls.vcf"], coverage=beds, **panels))  # type: ignore[arg-type]
+    assert not any("covers" in note for note in tests.notes)
+    # The name of a sample may be that of a patient.
+    beds = [_bed(folder, "p1.bed"), _bed(folder, "p2.bed", without=1)]
+    tests = read_genetic_tests(Sources([folder / "calls.vcf"], coverage=beds, **given))  # type: ignore[arg-type]
+    assert tests.notes[0] == "1 of 2 BED files of one sample do not cover all of BRCA1, BRCA2"
+    assert not any("p2" in note for note in tests.notes)
+    beds = [_bed(folder, "of_p2_alone.bed", without=24)]
+    tests = read_genetic_tests(Sources([folder / "calls.vcf"], coverage=beds, **given))  # type: ignore[arg-type]
+    assert not any("p2" in note for note in tests.notes)
+    assert tests.notes[0].startswith("coverage 1 covers none of BRCA1")
+
+
+def test_coverage_without_calls_has_no_effect(folder: Path) -> None:
+    table = _tests(folder, HEADER + "p1,,,,not detected,BRCA1/2,full,2024-01-01,germline\n")
+    tests = read_genetic_tests(Sources([table], coverage=[_bed(folder, "targets.bed")]))
+    assert tests.notes == ("coverage has no effect: there is no VCF among the tests",)
+
+
 def test_a_bed_of_one_sample_is_of_no_other(folder: Path) -> None:
     assert _calls(folder, coverage=[_bed(folder, "p1.callable.bed")])["p2"].label is None
     assert _calls(folder, coverage=[_bed(folder, "p2.callable.bed")])["p2"].label == 0
