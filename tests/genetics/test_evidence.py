@@ -95,7 +95,8 @@ def test_calls_without_a_class_leave_it_open(folder: Path) -> None:
     found = _calls(folder, panels=folder / "panels.csv", classifications=[])
     assert found["p1"].label is None
     assert found["p1"].statuses["BRCA1"] == "vus"
-    assert found["p1"].reason.startswith("a variant in BRCA1 was detected and has no classification")
+    reason = "a variant in BRCA1 was detected and has no classification: give classifications (calls.vcf)"
+    assert found["p1"].reason == reason
 
 
 def _bed(folder: Path, name: str, *, without: int = 0, assembly: str = "GRCh38") -> Path:

@@ -202,11 +202,10 @@ class Rules:
             "conflicting classifications of a variant in {genes}: name a precedence, or keep what is confirmed",
         )
         unclassified = pick((*clear, *far), lambda row: row.classification == UNCLASSIFIED and not row.word)
-        doubt(
-            "no class",
-            pick(unclassified, lambda row: not row.sources),
-            "a variant in {genes} was detected and has no classification: fill it in",
-        )
+        silent = pick(unclassified, lambda row: not row.sources)
+        no_class = "a variant in {genes} was detected and has no classification"
+        doubt("no class", pick(silent, lambda row: bool(row.number)), f"{no_class}: fill it in")
+        doubt("no class", pick(silent, lambda row: not row.number), f"{no_class}: give classifications")
         doubt(
             "class below the minimum review",
             pick(unclassified, lambda row: bool(row.sources)),
