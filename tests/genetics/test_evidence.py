@@ -83,6 +83,9 @@ def test_calls_of_unknown_origin_are_never_germline(folder: Path) -> None:
     found = _calls(folder, panels=folder / "panels.csv", calls_origin="unknown")
     assert all(one.label is None for one in found.values())
     assert found["p1"].reason == "no germline test: unknown origin in calls.vcf (state calls_origin)"
+    for classifications in ([folder / "clinvar.vcf"], []):
+        found = _calls(folder, calls_origin="unknown", classifications=classifications)
+        assert all(set(one.statuses.values()) == {"not-tested"} for one in found.values())
 
 
 def test_a_somatic_caller_is_not_overruled(folder: Path) -> None:

@@ -44,7 +44,7 @@ COLUMNS: dict[str, str] = {
     "laboratory": "laboratory, lab, testing_laboratory",
 }
 """Our columns and what else laboratories call them, the most telling first."""
-_RESULTS = {
+RESULTS = {
     "detected": "detected, positive, pos, variant detected, mutation detected, present, found, yes, mutated",
     "not detected": "not detected, negative, neg, none detected, no variant detected, no mutation detected, not found, "
     "no pathogenic variant detected, none found, absent, wild type, wildtype, wt",
@@ -239,11 +239,11 @@ class RowReader:
     ) -> tuple[str, tuple[str, bool] | None, str]:
         """Result, the laboratory's class, and its word for a class where it is none we know."""
         text, class_text = cells.get("result", ""), cells.get("classification", "")
-        result, own = find_word(text, _RESULTS), read_category(class_text)
+        result, own = find_word(text, RESULTS), read_category(class_text)
         if not result and text and read_category(text) and tidy_word(class_text) in _NO_CLASS:
             return "detected", read_category(text), ""  # one column for both: "Pathogenic", "Negative"
         if "result" not in cells:
-            said = find_word(class_text, _RESULTS)
+            said = find_word(class_text, RESULTS)
             if said:
                 return said, None, ""
             result = "detected" if named or own else ""

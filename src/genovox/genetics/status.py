@@ -93,6 +93,7 @@ class Rules:
         kinds: tuple[str, ...] = ("carrier",)
         if not carriers and not germline:
             label, concerned, reason, kinds = None, list(rows), _describe_origins(rows), ("tumour or unknown origin",)
+            statuses = dict.fromkeys(self.genes, _NOT_TESTED)
         elif not carriers and (doubts or missing):
             label, kinds = None, tuple(dict.fromkeys(doubt.kind for doubt in doubts))
             reasons = [doubt.reason for doubt in doubts]
