@@ -23,6 +23,7 @@ SHEET = "gene,hgvs,class,date\nBRCA2,c.7994A>G,{},{}\n"
 def tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     Path("tests.csv").write_text(HEADER + ROWS)
+    Path("header.csv").write_text(HEADER)
     Path("old.csv").write_text(SHEET.format("VUS", "2015-01-01"))
     Path("new.csv").write_text(SHEET.format("Likely pathogenic", "2024-01-01"))
     return "tests.csv"
@@ -49,9 +50,9 @@ def test_writes_labels_a_study_can_read(tests: str, capsys: pytest.CaptureFixtur
 def test_never_replaces_a_table_unasked(tests: str, capfd: pytest.CaptureFixture[str]) -> None:
     Path("labels.csv").write_text("mine")
     assert run_command(["labels", tests]) == 2
-    assert "labels.csv would be replaced; use --force" in capfd.readouterr().err
+    assert "labels.csv would be replaced; use --overwrite" in capfd.readouterr().err
     assert Path("labels.csv").read_text() == "mine"
-    assert run_command(["labels", tests, "--force"]) == 0
+    assert run_command(["labels", tests, "--overwrite"]) == 0
     assert run_command(["labels", tests, "--out", "other.csv", "--json"]) == 0
     assert read_table(Path("other.csv"))["patient_id"].tolist() == ["p1", "p2", "p3", "p4"]
 
@@ -104,11 +105,15 @@ def test_many_changes_are_counted(tests: str, capsys: pytest.CaptureFixture[str]
             "--precedence takes curated or clinvar or laboratory, got 'me'",
         ),
         (["tests.csv", "--genes", "all genes"], 2, "must list at least one gene symbol"),
-        (["no.csv"], 3, "no such table: no.csv"),
-        (["no.vcf.gz"], 3, "no.vcf.gz cannot be read"),
-        (["tests.csv", "--classifications", "no.txt"], 3, "no such file of classifications: no.txt"),
-        (["tests.csv", "--panels", "no.csv"], 3, "no such table: no.csv"),
-        (["tests.csv", "--coverage", "no.bed"], 3, "no.bed cannot be read"),
+        (["no.csv"], 2, "no such file: no.csv; check the path\n"),
+        (["no.vcf.gz"], 2, "no such file: no.vcf.gz; check the path\n"),
+        (["tests.csv", "--classifications", "no.txt"], 2, "no such file: no.txt; check the path\n"),
+        (["tests.csv", "--panels", "no.csv"], 2, "no such file: no.csv; check the path\n"),
+        (["tests.csv", "--coverage", "no.bed"], 2, "no such file: no.bed; check the path\n"),
+        (["tests.csv", "--diff", "old.csv", "no.csv"], 2, "no such file: no.csv; check the path\n"),
+        (["--diff", "no.csv", "old.csv"], 2, "no such file: no.csv; check the path\n"),
+        (["."], 2, "must be a file, got a folder; give the files in it"),
+        (["header.csv"], 3, "header.csv must hold at least one row, got a header alone"),
         (["tests.csv", "--minimum-review", "5"], 2, ""),
     ],
 )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from genovox.core.errors import TableError
 from genovox.genetics.calls import SPLICE_BASES
-from genovox.genetics.coverage import join_stretches, read_bed, read_panels, share_read
+from genovox.genetics.coverage import describe_gaps, join_stretches, read_bed, read_panels, share_read
 from genovox.genetics.genes import Gene, locate_gene
 
 STRETCHES = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=8)
@@ -86,3 +86,22 @@ def test_one_base_short_is_not_full() -> None:
     other = locate_gene("BRCA1", "GRCh37")
     assert other is not None
     assert share_read(gene, other.list_targets(20)) == 0.0
+
+
+def test_gaps_are_told_by_file_and_gene() -> None:
+    genes = {symbol: locate_gene(symbol, "GRCh38") for symbol in ("BRCA1", "BRCA2")}
+    whole = {gene.chromosome: gene.list_targets(SPLICE_BASES) for gene in genes.values() if gene}
+    old = locate_gene("BRCA1", "GRCh37")
+    assert old is not None
+    other = {"17": old.list_targets(SPLICE_BASES)}
+    assert describe_gaps({"all.bed": whole}, [*genes, "NBN"], "GRCh38") == []
+    assert describe_gaps({}, genes, "GRCh38") == []
+    halves = {"one.bed": {"17": whole["17"]}, "two.bed": {"13": whole["13"]}}
+    assert describe_gaps(halves, genes, "GRCh38") == []
+    assert describe_gaps({"one.bed": halves["one.bed"]}, genes, "GRCh38") == ["one.bed covers none of BRCA2"]
+    assert describe_gaps({"t37.bed": other}, ["BRCA1"], "GRCh38") == [
+        "t37.bed covers none of BRCA1 (it looks like the other assembly, calls are GRCh38)"
+    ]
+    (start, end), *others = whole["17"]
+    short = {"17": [(start, end - 1), *others]}
+    assert describe_gaps({"short.bed": short}, ["BRCA1"], "GRCh38") == ["short.bed covers 99.9% of BRCA1"]

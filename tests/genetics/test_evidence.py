@@ -83,6 +83,9 @@ def test_calls_of_unknown_origin_are_never_germline(folder: Path) -> None:
     found = _calls(folder, panels=folder / "panels.csv", calls_origin="unknown")
     assert all(one.label is None for one in found.values())
     assert found["p1"].reason == "no germline test: unknown origin in calls.vcf (state calls_origin)"
+    for classifications in ([folder / "clinvar.vcf"], []):
+        found = _calls(folder, calls_origin="unknown", classifications=classifications)
+        assert all(set(one.statuses.values()) == {"not-tested"} for one in found.values())
 
 
 def test_a_somatic_caller_is_not_overruled(folder: Path) -> None:
@@ -95,7 +98,8 @@ def test_calls_without_a_class_leave_it_open(folder: Path) -> None:
     found = _calls(folder, panels=folder / "panels.csv", classifications=[])
     assert found["p1"].label is None
     assert found["p1"].statuses["BRCA1"] == "vus"
-    assert found["p1"].reason.startswith("a variant in BRCA1 was detected and has no classification")
+    reason = "a variant in BRCA1 was detected and has no classification: give classifications (calls.vcf)"
+    assert found["p1"].reason == reason
 
 
 def _bed(folder: Path, name: str, *, without: int = 0, assembly: str = "GRCh38") -> Path:
@@ -119,6 +123,33 @@ def test_a_bed_says_what_was_read(folder: Path) -> None:
     )
     # The same exons in the other assembly lie elsewhere.
     assert _calls(folder, coverage=[_bed(folder, "targets.bed", assembly="GRCh37")])["p2"].label is None
+
+
+def test_what_a_bed_leaves_out_is_told(folder: Path) -> None:
+    given: dict[str, object] = {"classifications": [folder / "clinvar.vcf"], "calls_origin": "germline"}
+    beds = [_bed(folder, "t37.bed", assembly="GRCh37")]
+    tests = read_genetic_tests(Sources([folder / "calls.vcf"], coverage=beds, **given))  # type: ignore[arg-type]
+    hint = "(it looks like the other assembly, calls are GRCh38)"
+    assert tests.notes[:2] == (f"t37.bed covers none of BRCA1 {hint}", f"t37.bed covers none of BRCA2 {hint}")
+    assert "(BRCA1 read to 0.0%, BRCA2 read to 0.0% in calls.vcf)" in tests.findings["p2"].reason
+    panels = {**given, "panels": folder / "panels.csv"}
+    tests = read_genetic_tests(Sources([folder / "calls.vcf"], coverage=beds, **panels))  # type: ignore[arg-type]
+    assert not any("covers" in note for note in tests.notes)
+    # The name of a sample may be that of a patient.
+    beds = [_bed(folder, "p1.bed"), _bed(folder, "p2.bed", without=1)]
+    tests = read_genetic_tests(Sources([folder / "calls.vcf"], coverage=beds, **given))  # type: ignore[arg-type]
+    assert tests.notes[0] == "1 of 2 BED files of one sample do not cover all of BRCA1, BRCA2"
+    assert not any("p2" in note for note in tests.notes)
+    beds = [_bed(folder, "of_p2_alone.bed", without=24)]
+    tests = read_genetic_tests(Sources([folder / "calls.vcf"], coverage=beds, **given))  # type: ignore[arg-type]
+    assert not any("p2" in note for note in tests.notes)
+    assert tests.notes[0].startswith("coverage 1 covers none of BRCA1")
+
+
+def test_coverage_without_calls_has_no_effect(folder: Path) -> None:
+    table = _tests(folder, HEADER + "p1,,,,not detected,BRCA1/2,full,2024-01-01,germline\n")
+    tests = read_genetic_tests(Sources([table], coverage=[_bed(folder, "targets.bed")]))
+    assert tests.notes == ("coverage has no effect: there is no VCF among the tests",)
 
 
 def test_a_bed_of_one_sample_is_of_no_other(folder: Path) -> None:
@@ -252,6 +283,16 @@ def test_a_release_classifies_a_table_without_classes(folder: Path) -> None:
     assert (found["p1"].label, found["p2"].label) == (1, None)
 
 
+def test_a_published_class_makes_a_negative_report_doubtful_only_with_a_class_of_its_own(folder: Path) -> None:
+    """A report called negative for its VUS is none once the VUS is pathogenic; a variant named as absent is clear."""
+    sheet = _tests(folder, "gene,hgvs,class,date\nBRCA1,c.181T>G,Pathogenic,2025-08-10\n", "sheet.csv")
+    rows = "p1,BRCA1,c.181T>G,{},not detected,BRCA1/2,full,2020-01-01,germline\n"
+    for own, vus, label in (("VUS", "negative", None), ("VUS", "exclude", None), ("", "exclude", 0)):
+        found = _findings(_tests(folder, HEADER + rows.format(own)), classifications=[sheet], vus=vus)["p1"]
+        assert found.label == label
+        assert found.statuses["BRCA1"] == ("conflicting" if label is None else "non-carrier")
+
+
 def test_pathogenic_against_benign_needs_a_precedence(folder: Path) -> None:
     sheet = _tests(folder, "gene,hgvs,class,date\nBRCA1,c.181T>G,Benign,2025-08-10\n", "sheet.csv")
     table = _tests(folder, HEADER + "p1,BRCA1,c.181T>G,P,detected,BRCA1/2,full,2020-01-01,germline\n")
@@ -284,6 +325,70 @@ def test_old_tests_and_stale_classes_are_told(folder: Path) -> None:
     assert found["p1"].warnings[0].startswith("an old assay")
     assert found["p2"].warnings[0].startswith("a stale classification")
     assert found["p3"].warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("genes", "notes"),
+    [
+        (["BRCA1", "BRCA2"], ()),
+        (["BRAC1"], ("no row names BRAC1; did you mean BRCA1?",)),
+        (["BRAC1", "BRCA2"], ("no row names BRAC1; did you mean BRCA1?",)),
+        (["BRCA1", "PLAB2"], ("no row names PLAB2; did you mean PALB2?",)),
+        (["BRCA1", "PALB2"], ("no row names PALB2",)),
+        (["ZZZ9"], ("no row names ZZZ9",)),
+    ],
+)
+def test_a_listed_gene_that_no_row_names_is_told(folder: Path, genes: list[str], notes: tuple[str, ...]) -> None:
+    table = _tests(folder, HEADER + "p1,,,,not detected,BRCA1/2,full,2024-01-01,germline\n")
+    assert read_genetic_tests(Sources([table], genes)).notes == notes
+
+
+def test_a_listed_gene_in_calls_or_a_panel_is_named(folder: Path) -> None:
+    given = Sources([folder / "calls.vcf"], ["ATM", "NBN", "BRAC1"], calls_origin="germline")
+    assert read_genetic_tests(given).notes == ("no row names NBN", "no row names BRAC1; did you mean BRCA1?")
+    (folder / "panels.csv").write_text("panel,gene,scope\nwhole,ATM,full\nwhole,NBN,full\n")
+    given = Sources([folder / "calls.vcf"], ["ATM", "NBN"], panels=folder / "panels.csv", calls_origin="germline")
+    assert not any("no row names" in note for note in read_genetic_tests(given).notes)
+
+
+def test_a_date_in_the_future_makes_nothing_old(folder: Path) -> None:
+    rows = (
+        "p1,,,,not detected,BRCA1/2,full,2018-01-01,germline\n"
+        "p2,BRCA1,c.181T>G,P,detected,BRCA1/2,full,2023-01-01,germline\n"
+        "p3,,,,not detected,BRCA1/2,full,2203-04-01,germline\n"
+    )
+    tests = read_genetic_tests(Sources([_tests(folder, HEADER + rows)]))
+    assert [one.label for one in tests.findings.values()] == [0, 1, 0]
+    assert all(one.warnings == () for one in tests.findings.values())
+    assert tests.notes == ("tests.csv: a date in the future is left out (1 row, the first row 4); correct it",)
+    # Nor does it hide that the rest of a patient's tests are old.
+    old = rows + "p1,,,,not detected,BRCA1/2,full,2203-04-01,germline\n" + rows.replace("2018", "2005")
+    found = _findings(_tests(folder, HEADER + old.replace("2018", "2005")))
+    assert found["p1"].warnings[0].startswith("an old assay")
+
+
+def test_a_release_or_class_of_the_future_makes_nothing_old(folder: Path) -> None:
+    (folder / "clinvar.vcf").write_text(CLINVAR.replace("2026-11-09", "2203-11-09"))
+    sheet = _tests(folder, "gene,hgvs,class,date\nBRCA1,c.181T>G,Pathogenic,2203-08-10\n", "sheet.csv")
+    rows = "p1,BRCA1,c.181T>G,P,detected,BRCA1/2,full,2023-01-01,germline\n"
+    sources = Sources([_tests(folder, HEADER + rows)], classifications=[folder / "clinvar.vcf", sheet])
+    tests = read_genetic_tests(sources)
+    assert tests.findings["p1"].warnings == ()
+    assert any(
+        note.startswith("clinvar.vcf: a date in the future is left out; correct the name") for note in tests.notes
+    )
+
+
+def test_dates_that_cannot_be_read_are_told_once(folder: Path) -> None:
+    rows = "".join(
+        f"p{index},,,,not detected,BRCA1/2,full,{day},germline\n"
+        for index, day in enumerate(("2024-01-01", "01/04/2023", "", "2022-13-45"))
+    )
+    tests = read_genetic_tests(Sources([_tests(folder, HEADER + rows)]))
+    assert tests.notes == (
+        "tests.csv: a date that cannot be read is left out (2 rows, the first row 3); write it as YYYY-MM-DD",
+    )
+    assert "2023-04-01" not in "".join(one.evidence for one in tests.findings.values())
 
 
 def test_a_deep_call_without_a_class_is_no_question(folder: Path) -> None:

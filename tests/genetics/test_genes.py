@@ -2,7 +2,16 @@ from itertools import pairwise
 
 import pytest
 
-from genovox.genetics.genes import ASSEMBLIES, CHROMOSOME_LENGTHS, find_today, list_located, locate_gene
+from genovox.genetics.genes import (
+    ASSEMBLIES,
+    CHROMOSOME_LENGTHS,
+    SYMBOLS,
+    find_today,
+    is_known,
+    list_located,
+    locate_gene,
+    suggest_genes,
+)
 
 # Residues of the canonical proteins in UniProt.
 PROTEINS = {
@@ -109,3 +118,21 @@ def test_old_numbers() -> None:
     assert one.bound_intron(4) is one.bound_intron(24) is None
     assert one.bound_intron(20) == ("5277", "5278")
     assert two.bound_intron(13) == ("7007", "7008")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "meant"),
+    [
+        *((word, "BRCA1 BRCA2") for word in ("BRCA3", "BRCA-I", "BRCA")),
+        *((word, "BRCA1") for word in ("BRAC1", "BRC1", "BCRA1", "BRCA11", "RCA1")),
+        *((word, "PALB2") for word in ("PLAB2", "PALPB2")),
+        *((word, "") for word in ("CHEK1", "NBN", "BARD1", "FANCM", "ATM")),
+    ],
+)
+def test_a_mistyped_symbol_is_told_from_another_gene(symbol: str, meant: str) -> None:
+    assert suggest_genes(symbol, ["BRCA1", "BRCA2", "PALB2"]) == set(meant.split())
+
+
+def test_known_symbols() -> None:
+    assert all(is_known(symbol) for symbol in (*list_located(), *SYMBOLS.values(), "RAD51B", "MLH1"))
+    assert not any(is_known(symbol) for symbol in ("BRAC1", "BRCA3", ""))

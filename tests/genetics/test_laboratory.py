@@ -1,5 +1,6 @@
 """Tables as laboratories really write them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from genovox.core.errors import TableError
 from genovox.genetics.classifications import PATHOGENIC, UNCLASSIFIED
 from genovox.genetics.coverage import Panel
-from genovox.genetics.laboratory import COLUMNS, Row, RowReader
+from genovox.genetics.laboratory import COLUMNS, RESULTS, Row, RowReader
 
 READER = RowReader(("BRCA1", "BRCA2"))
 PANELS = {
@@ -197,3 +198,12 @@ def test_a_maf_needs_names(tmp_path: Path) -> None:
 def test_a_maf_may_name_the_patient(tmp_path: Path) -> None:
     text = MAF.replace("t_depth", "Patient_ID") + "BRCA1\tt1\tGermline\tc.68_69del\t\tp1\t\n"
     assert set(_read(tmp_path, text)) == {"p1"}
+
+
+def test_the_manual_names_every_word_for_a_result() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
+    line = next(line for line in manual.splitlines() if line.startswith("Words for `result`"))
+    told = manual[manual.index(line) :].split("\n\n")[0]
+    assert set(re.findall(r"`([^`]+)`", told)) - {"result"} == {
+        word for words in RESULTS.values() for word in words.split(", ")
+    }

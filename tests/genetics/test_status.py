@@ -109,7 +109,9 @@ def test_a_pathogenic_germline_variant_makes_a_carrier(rows: tuple[Row, ...]) ->
         (NONE_FOUND, _change(VUS, gene="ATM")),
         # The familial variant is named with its class, and was not found.
         (NONE_FOUND, _change(CARRIER, result="not detected", scope="single-variant")),
-        (_change(CARRIER, result="not detected"),),
+        (NONE_FOUND, _change(CARRIER, result="not detected", scope="founder")),
+        (_change(CARRIER, classification="Benign", result="not detected"),),
+        (_change(CARRIER, classification="", result="not detected"),),
         (NONE_FOUND, _change(CARRIER, origin="tumour")),
     ],
 )
@@ -149,6 +151,13 @@ def test_every_listed_gene_tested_in_full_and_none_found_is_a_negative(rows: tup
         ((VUS,), 'VUS in BRCA2, by policy vus = "exclude" (genetic_tests.csv row 2)'),
         ((NONE_FOUND, _change(VUS, gene="", scope="founder")), "VUS in a gene not named by its symbol"),
         ((_change(VUS, result="negative"),), "not detected, yet a variant is classified"),
+        (
+            (_change(CARRIER, result="not detected"),),
+            "not detected, yet classed pathogenic: correct one (genetic_tests.csv row 2)",
+        ),
+        ((NONE_FOUND, _change(CARRIER, result="not detected", scope="")), "not detected, yet classed pathogenic"),
+        ((_change(CARRIER, result="not detected", classification="LP"),), "not detected, yet classed pathogenic"),
+        ((_change(CARRIER, result="not detected", gene="CHEK2"),), "not detected, yet classed pathogenic"),
         (
             (NONE_FOUND, _change(CARRIER, classification="")),
             "a variant in BRCA1 was detected and has no classification: fill it in (genetic_tests.csv row 3)",
@@ -239,6 +248,37 @@ def test_policies() -> None:
     assert _label(NONE_FOUND, _change(CARRIER, gene="BRCA1 gene"), other_genes="negative")[0] is None
 
 
+@pytest.mark.parametrize("other_genes", ["exclude", "negative"])
+@pytest.mark.parametrize(
+    ("gene", "question"),
+    [
+        ("BRAC1", "BRAC1 is no gene this study knows; did you mean BRCA1? (genetic_tests.csv row 3)"),
+        ("BRAC2", "BRAC2 is no gene this study knows; did you mean BRCA2? (genetic_tests.csv row 3)"),
+        ("BRCA3", "BRCA3 is no gene this study knows; did you mean BRCA1 or BRCA2? (genetic_tests.csv row 3)"),
+        ("ZZZ9", "ZZZ9 is no gene this study knows, nor among its genes_tested: correct one (genetic_tests.csv row 3)"),
+    ],
+)
+def test_a_mistyped_gene_is_never_another_gene(gene: str, question: str, other_genes: str) -> None:
+    label, _, reason = _label(NONE_FOUND, _change(CARRIER, gene=gene), other_genes=other_genes)
+    assert (label, reason) == (None, question)
+
+
+def test_what_a_symbol_that_may_be_mistyped_does_to_a_label() -> None:
+    stray = _change(CARRIER, gene="BRAC1", genes_tested="BRAC1;BRCA2")
+    assert _label(NONE_FOUND, stray, other_genes="negative")[0] is None
+    findings = _read([("p", NONE_FOUND), ("p", stray)], other_genes="negative").findings["p"]
+    assert findings.statuses == {"BRCA1": "not-tested", "BRCA2": "non-carrier"}
+    # A symbol nobody knows and the laboratory tested is another gene; so is one that genovox knows.
+    other = _change(CARRIER, gene="ZZZ9", genes_tested=f"{FULL};ZZZ9")
+    assert _label(other, other_genes="negative")[0] == 0
+    assert _label(NONE_FOUND, _change(CARRIER, gene="MLH1"), other_genes="negative")[0] == 0
+    vus = _change(VUS, gene="BRAC1")
+    assert _label(NONE_FOUND, vus)[0] is None
+    assert _label(NONE_FOUND, vus, vus="negative")[0] == 0
+    assert _label(NONE_FOUND, _change(vus, classification="Benign"))[0] == 0
+    assert _label(CARRIER, vus)[0] == 1
+
+
 @pytest.mark.parametrize(
     ("classification", "label"),
     [(word, 1) for word in ("P", "lp", "Likely_Pathogenic", "Pathogenic / Likely pathogenic", "class 5", "4", "5.0")]
@@ -263,7 +303,7 @@ def test_words_for_classes(classification: str, label: int | None) -> None:
     ],
 )
 def test_words_for_results_scopes_and_origins(column: str, words: tuple[str, ...], allowed: int | None) -> None:
-    start = _change(CARRIER, classification="P") if column == "result" else NONE_FOUND
+    start = _change(CARRIER, classification="P") if allowed == 1 else NONE_FOUND
     for word in words:
         assert _label(_change(start, **{column: word}))[0] == allowed
 
@@ -309,7 +349,8 @@ def test_absence_of_a_row_is_never_a_negative() -> None:
     evidence = tests.find_evidence(_case("p10"))
     assert (evidence.label, evidence.source) == (None, "")
     assert evidence.reason.startswith("not tested: no row in genetic_tests.csv for patient p10; absence")
-    assert _read([]).rows == {}
+    with pytest.raises(TableError, match=r"genetic_tests.csv must hold at least one row, got a header alone"):
+        _read([])
 
 
 def test_source_names_the_rows_behind_a_label() -> None:

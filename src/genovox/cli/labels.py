@@ -57,7 +57,7 @@ def labels(
         ),
     ] = None,
     *,
-    force: Annotated[bool, typer.Option("--force", help="Replace a table that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")] = False,
     as_json: Json = False,
 ) -> None:
     """Derive labels from genetic tests: 1 carrier, 0 tested in full and none found, empty with the reason.
@@ -73,10 +73,13 @@ def labels(
 
     start_log()
     target = out or (None if diff else Path("labels.csv"))
-    if target and target.exists() and not force:
-        raise UsageError(f"{target} would be replaced; use --force, or --out for another file")
+    if target and target.exists() and not overwrite:
+        raise UsageError(f"{target} would be replaced; use --overwrite, or --out for another file")
     if not tests and not diff:
         raise UsageError("genovox labels takes at least one table or file of tests; see genovox labels --help")
+    _check_paths(
+        [*(tests or []), *(classifications or []), *([panels] if panels else []), *(coverage or []), *(diff or ())]
+    )
 
     def read(*releases: Path) -> "GeneticTests":
         sources = Sources(
@@ -107,6 +110,21 @@ def labels(
         write_table(target, table)
         if not as_json:
             typer.echo(f"-> {target}")
+
+
+def _check_paths(paths: list[Path]) -> None:
+    """A word of the command line that is no file is told before anything is read.
+
+    Raises:
+        UsageError: For the first path that is no file.
+    """
+    from genovox.core.errors import UsageError
+
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{path} must be a file, got a folder; give the files in it")
+        if not path.exists():
+            raise UsageError(f"no such file: {path}; check the path")
 
 
 def _split(text: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What was read: panels, targeted regions (BED), and whether they hold a gene's coding exons in full."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,3 +136,24 @@ def share_read(gene: Gene, stretches: Iterable[tuple[int, int]], unread: Stretch
             if low <= high:
                 have += high - low + 1 - sum(max(0, min(high, e) - max(low, s) + 1) for s, e in gaps)
     return have / wanted
+
+
+def describe_gaps(beds: Mapping[str, Mapping[str, Stretches]], genes: Collection[str], assembly: str) -> list[str]:
+    """Which BED covers how much of each gene that all of them together do not cover; none where they do.
+
+    Args:
+        beds: Stretches by chromosome, by the name of the file.
+        genes: Symbols; one whose place is not known is passed over.
+        assembly: That of the calls, one of ``ASSEMBLIES``.
+    """
+    found = []
+    for gene in filter(None, (locate_gene(symbol, assembly) for symbol in genes)):
+        if share_read(gene, [stretch for bed in beds.values() for stretch in bed.get(gene.chromosome, ())]) == 1.0:
+            continue
+        for name, bed in beds.items():
+            other = locate_gene(gene.symbol, next(one for one in ASSEMBLIES if one != assembly))
+            shares = [share_read(one, bed.get(one.chromosome, ())) for one in (gene, other) if one]
+            part = f"{100 * min(shares[0], 0.999):.1f}%" if shares[0] else "none"
+            hint = f" (it looks like the other assembly, calls are {assembly})" if shares[1] > shares[0] else ""
+            found.append(f"{name} covers {part} of {gene.symbol}{hint}")
+    return found

@@ -14,10 +14,10 @@ from genovox.core.errors import StudyError, TableError
 from genovox.genetics.calls import CallFile, SampleCalls, read_calls
 from genovox.genetics.classifications import UNCLASSIFIED, Classifications, Release
 from genovox.genetics.clinvar import read_classifications
-from genovox.genetics.coverage import FULL, Panel, read_bed, read_panels, share_read
-from genovox.genetics.genes import list_located, locate_gene
+from genovox.genetics.coverage import FULL, Panel, describe_gaps, read_bed, read_panels, share_read
+from genovox.genetics.genes import list_located, locate_gene, suggest_genes
 from genovox.genetics.labels import LabelEvidence
-from genovox.genetics.laboratory import Row, RowReader
+from genovox.genetics.laboratory import FUTURE, UNREAD, Row, RowReader, is_future
 from genovox.genetics.status import Finding, Rules, cite
 
 _CALL_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
@@ -161,6 +161,9 @@ def read_genetic_tests(sources: Sources, *, pseudonym: Callable[[str], str] = st
         for release in releases
         if release.unread
     ]
+    notes += adopter.describe_coverage(files)
+    notes += _describe_strangers(listed, [row for rows in patients.rows.values() for row in rows], panels, files)
+    notes += _describe_dates([row for rows in patients.rows.values() for row in rows], releases)
     warnings = Counter(warning for finding in findings.values() for warning in finding.warnings)
     notes += [
         f"{count} {'patients' if count > 1 else 'patient'}: {warning}" for warning, count in warnings.most_common()
@@ -285,14 +288,35 @@ class _CallAdopter:
         )
         return rows
 
+    def describe_coverage(self, files: Sequence[CallFile]) -> list[str]:
+        """What the BED files leave out, by file and gene; one named after a sample is not named."""
+        if self.beds and not files:
+            return ["coverage has no effect: there is no VCF among the tests"]
+        samples = {sample.casefold() for file in files for sample in file.samples}
+        shared: dict[str, Mapping[str, Sequence[tuple[int, int]]]] = {}
+        for index, (path, name) in enumerate(zip(self.beds, _name_tables(list(self.beds)), strict=True), start=1):
+            if _tell_owner(path) not in samples:
+                is_personal = any(sample in name.casefold() for sample in samples)
+                shared[f"coverage {index}" if is_personal else name] = self.beds[path]
+        single = [bed for path, bed in self.beds.items() if _tell_owner(path) in samples]
+        notes: dict[str, None] = {}
+        for assembly in dict.fromkeys(file.assembly for file in files):
+            genes = [gene for gene in self.listed if not any(gene in one.list_full() for one in self.panels.values())]
+            notes |= dict.fromkeys(describe_gaps(shared, genes, assembly))
+            short = [bed for bed in single if describe_gaps({"": bed}, genes, assembly)]
+            if short:
+                notes[
+                    f"{len(short)} of {len(single)} BED files of one sample do not cover all of {', '.join(genes)}"
+                ] = None
+        return list(notes)
+
     def _list_full(self, file: CallFile, sample: str, calls: SampleCalls) -> tuple[list[str], list[str], str]:
         """Listed genes read in full by the panel, the BED or the gVCF, what is missing, and the panel's word on CNV."""
         stem = file.name.rpartition("/")[2].lower().partition(".")[0]
         panel = self.panels.get(stem) or (next(iter(self.panels.values())) if len(self.panels) == 1 else None)
-        owners = {other.lower() for other in file.samples}
-        stems = {path: path.name.partition(".")[0].lower() for path in self.beds}
-        own = [bed for path, bed in self.beds.items() if stems[path] == sample.lower()]
-        beds = own or [bed for path, bed in self.beds.items() if stems[path] not in owners]
+        owners = {other.casefold() for other in file.samples}
+        own = [bed for path, bed in self.beds.items() if _tell_owner(path) == sample.casefold()]
+        beds = own or [bed for path, bed in self.beds.items() if _tell_owner(path) not in owners]
         full, gaps = [], []
         for symbol in self.listed:
             gene = locate_gene(symbol, file.assembly)
@@ -306,14 +330,53 @@ class _CallAdopter:
             share = 1.0 if by_panel else share_read(gene, stretches) if gene else 0.0
             if share == 1.0:
                 full.append(symbol)
-            elif share:
+            elif share or (gene and beds):
                 gaps.append(f"{symbol} read to {100 * min(share, 0.999):.1f}%")
         return full, gaps, panel.cnv if panel else ""
 
 
+def _tell_owner(bed: Path) -> str:
+    """The sample a BED is named after, if there is one of that name."""
+    return bed.name.partition(".")[0].casefold()
+
+
 def _find_newest(patients: Mapping[str, Sequence[Row]], released: Sequence[date | None]) -> date | None:
+    """The newest day that is not in the future."""
     days = [row.tested_on for rows in patients.values() for row in rows if row.tested_on]
-    return max([*days, *(day for day in released if day)], default=None)
+    return max([*days, *(day for day in released if day and not is_future(day))], default=None)
+
+
+def _describe_strangers(
+    listed: Sequence[str], rows: Sequence[Row], panels: Mapping[str, Panel], files: Sequence[CallFile]
+) -> list[str]:
+    """Listed genes that nothing speaks of: nobody can be negative for one."""
+    named = {gene for row in rows for gene in {*row.genes, *row.full, *(row.tested or ())}}
+    named |= {gene for panel in panels.values() for gene in panel.genes}
+    located = set(list_located())
+    notes = []
+    for gene in listed:
+        if gene in named or (files and gene in located):
+            continue
+        meant = suggest_genes(gene, (named | located) - set(listed)) if gene not in located else ()
+        notes.append(f"no row names {gene}" + (f"; did you mean {' or '.join(sorted(meant))}?" if meant else ""))
+    return notes
+
+
+def _describe_dates(rows: Sequence[Row], releases: Sequence[Release]) -> list[str]:
+    """Which dates are left out: how many rows of each table, and the first of them."""
+    notes = [
+        f"{release.name}: {FUTURE} is left out; correct the name or the head of the release"
+        for release in releases
+        if release.released and is_future(release.released)
+    ]
+    advice = {FUTURE: "correct it", UNREAD: "write it as YYYY-MM-DD"}
+    for table in dict.fromkeys(row.table for row in rows):
+        for fault, next_step in advice.items():
+            numbers = sorted(row.number for row in rows if row.table == table and row.date_fault == fault)
+            if numbers:
+                count = f"{len(numbers)} row{'s' if len(numbers) > 1 else ''}, the first row {numbers[0]}"
+                notes.append(f"{table}: {fault} is left out ({count}); {next_step}")
+    return notes
 
 
 def _name_tables(paths: Sequence[Path]) -> list[str]:

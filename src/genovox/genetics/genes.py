@@ -6,8 +6,10 @@ each of these genes moves as one block, so one table and a shift hold both.
 """
 
 import bisect
+import difflib
 import functools
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 ASSEMBLIES = ("GRCh37", "GRCh38")
@@ -36,6 +38,14 @@ _FORMER_SYMBOLS = {
 }
 SYMBOLS = {former: gene for gene, names in _FORMER_SYMBOLS.items() for former in names.split()}
 """Today's symbol by a former one or one of another field (FANCD1 is BRCA2)."""
+
+# Other genes of panels for hereditary cancer, whose place is not held here: a symbol like another is no error then.
+_OTHER_SYMBOLS = (
+    "APC AXIN2 BLM BMPR1A BRAT1 BRCC3 BRIP1 CDK4 CDKN2A CHEK1 EPCAM FANCA FANCC FANCM FH FLCN GREM1 HOXB13 MEN1 MET "
+    "MLH1 MLH3 MRE11 MSH2 MSH3 MSH6 MUTYH NBN NF2 NTHL1 PMS1 PMS2 POLD1 POLE RAD50 RAD51 RAD51B RB1 RECQL RET SDHB "
+    "SDHC SDHD SMAD4 TP63 TP73 TSC1 TSC2 VHL XRCC2"
+)
+_LEAST_LIKENESS = 0.8  # one letter of five wrong, or two of five swapped
 
 # Accession, chromosome, strand, first and last base of the transcript in GRCh38, and its shift from GRCh37.
 _PLACES = {
@@ -263,3 +273,29 @@ def find_today(symbol: str) -> str:
 def list_located() -> tuple[str, ...]:
     """Symbols of the genes whose place is known."""
     return tuple(_PLACES)
+
+
+def is_known(symbol: str) -> bool:
+    """Whether a symbol of today is one that genovox has heard of."""
+    return symbol in _PLACES or symbol in _OTHER_SYMBOLS.split()
+
+
+def suggest_genes(symbol: str, genes: Collection[str]) -> frozenset[str]:
+    """The genes that a mistyped symbol most likely means: those it is most like, none where none is close.
+
+    Args:
+        symbol: In upper case.
+        genes: What it may mean.
+    """
+    bare = symbol.replace("-", "")
+    likeness = {gene: difflib.SequenceMatcher(None, gene.replace("-", ""), bare).ratio() for gene in genes}
+    most = max(likeness.values(), default=0.0)
+    return frozenset(gene for gene, share in likeness.items() if share == most >= _LEAST_LIKENESS)
+
+
+def question_symbols(symbols: Collection[str], meant: Collection[str]) -> str:
+    """What is odd about symbols of which some are unknown, given the genes they may mean."""
+    said = f"{', '.join(sorted(symbol for symbol in symbols if not is_known(symbol)))} is no gene this study knows"
+    if meant:
+        return f"{said}; did you mean {' or '.join(sorted(meant))}?"
+    return f"{said}, nor among its genes_tested: correct one"

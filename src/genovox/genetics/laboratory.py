@@ -44,7 +44,7 @@ COLUMNS: dict[str, str] = {
     "laboratory": "laboratory, lab, testing_laboratory",
 }
 """Our columns and what else laboratories call them, the most telling first."""
-_RESULTS = {
+RESULTS = {
     "detected": "detected, positive, pos, variant detected, mutation detected, present, found, yes, mutated",
     "not detected": "not detected, negative, neg, none detected, no variant detected, no mutation detected, not found, "
     "no pathogenic variant detected, none found, absent, wild type, wildtype, wt",
@@ -72,6 +72,7 @@ LEAST_LABORATORY_FRACTION = 0.30
 doi:10.1016/j.gim.2021.10.018, doi:10.1158/1055-9965.EPI-21-1296.
 """
 
+FUTURE, UNREAD = "a date in the future", "a date that cannot be read"
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9-]{1,15}")
 _SHOWN_WORD = re.compile(r"[^\W\d_]+(?:[ /?-]+[^\W\d_]+)*\??(?: ?\d)?|\d{1,2}")
 _SHOWN_LENGTH = 24
@@ -95,6 +96,7 @@ class Row:
         warnings: What is odd about the row and changes no label.
         limits: What the test may have missed: of concern where nothing was found.
         place: The c. position of a call that has no c. name, or empty.
+        date_fault: Why its date is left out, or empty.
     """
 
     table: str
@@ -116,6 +118,7 @@ class Row:
     warnings: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     place: str = ""
+    date_fault: str = ""
     tested_on: date | None = field(default=None, repr=False)
     variant: str = field(default="", repr=False)
     laboratory: str = field(default="", repr=False)
@@ -139,11 +142,13 @@ class RowReader:
         """Hand every row of a table to ``keep``, with the table's id of its patient.
 
         Raises:
-            TableError: If columns are missing or stand twice, or a patient's id is empty.
+            TableError: If it holds no row, columns are missing or stand twice, or a patient's id is empty.
         """
         table, first_row = _read_columns(path)
         is_maf = {"hugo_symbol", "tumor_sample_barcode"} <= {column.lower() for column in table.columns}
         table = _adopt_maf(table, name) if is_maf else _rename(table, name)
+        if table.empty:
+            raise TableError(f"{name} must hold at least one row, got a header alone; give the table of the tests")
         for number, values in zip(table.index + first_row, table.to_dict("records"), strict=True):
             cells = {str(column): str(value) for column, value in values.items()}
             if not cells["patient_id"]:
@@ -176,7 +181,7 @@ class RowReader:
         if panel:
             full |= panel.list_full(scope) & frozenset(tested or panel.genes)
             tested = tested or tuple(panel.genes)
-        tested_on = read_date(cells.get("date", ""))
+        tested_on, date_fault = _read_day(cells.get("date", ""))
         given = [Classification(*own, evaluated=tested_on)] if own else []
         given += self.classifications.find(genes, variant.names)
         verdict = self.classifications.choose(given) if given else None
@@ -204,6 +209,7 @@ class RowReader:
             is_likely=chosen.is_likely,
             warnings=tuple(warnings),
             limits=tuple(_tell_limits(cells, full, panel)),
+            date_fault=date_fault,
             tested_on=tested_on,
             variant=cells.get("hgvs", "") or cells.get("old_name", ""),
             laboratory=cells.get("laboratory", ""),
@@ -233,11 +239,11 @@ class RowReader:
     ) -> tuple[str, tuple[str, bool] | None, str]:
         """Result, the laboratory's class, and its word for a class where it is none we know."""
         text, class_text = cells.get("result", ""), cells.get("classification", "")
-        result, own = find_word(text, _RESULTS), read_category(class_text)
+        result, own = find_word(text, RESULTS), read_category(class_text)
         if not result and text and read_category(text) and tidy_word(class_text) in _NO_CLASS:
             return "detected", read_category(text), ""  # one column for both: "Pathogenic", "Negative"
         if "result" not in cells:
-            said = find_word(class_text, _RESULTS)
+            said = find_word(class_text, RESULTS)
             if said:
                 return said, None, ""
             result = "detected" if named or own else ""
@@ -260,6 +266,11 @@ def find_word(text: str, vocabulary: Mapping[str, str]) -> str:
     """Our word for what a laboratory writes, or empty."""
     word = tidy_word(text)
     return next((ours for ours, theirs in vocabulary.items() if word and word in theirs.split(", ")), "")
+
+
+def is_future(day: date) -> bool:
+    """Whether a day is later than today."""
+    return day > date.today()
 
 
 def show(word: str, patient_id: str) -> str:
@@ -356,6 +367,14 @@ def _read_variant(cells: Mapping[str, str], genes: frozenset[str]) -> VariantNam
         return variant
     old = read_variant(cells["old_name"], gene or next(iter(variant.genes), ""), is_old=True)
     return VariantName(variant.named or old.named, old.names, variant.genes | old.genes)
+
+
+def _read_day(text: str) -> tuple[date | None, str]:
+    """A day of the past; what is no day, or one in the future, is left out and named."""
+    day = read_date(text)
+    if day and is_future(day):
+        return None, FUTURE
+    return day, UNREAD if text and not day else ""
 
 
 def _tell_limits(cells: Mapping[str, str], full: frozenset[str], panel: Panel | None) -> list[str]:

@@ -14,6 +14,7 @@ from genovox.genetics.classifications import (
     Classifications,
 )
 from genovox.genetics.coverage import FULL
+from genovox.genetics.genes import is_known, question_symbols, suggest_genes
 from genovox.genetics.hgvs import may_be_one
 from genovox.genetics.laboratory import Row, list_classes
 
@@ -52,6 +53,7 @@ class _Doubt:
     kind: str
     rows: list[Row]
     reason: str
+    suspected: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Rules:
         kinds: tuple[str, ...] = ("carrier",)
         if not carriers and not germline:
             label, concerned, reason, kinds = None, list(rows), _describe_origins(rows), ("tumour or unknown origin",)
+            statuses = dict.fromkeys(self.genes, _NOT_TESTED)
         elif not carriers and (doubts or missing):
             label, kinds = None, tuple(dict.fromkeys(doubt.kind for doubt in doubts))
             reasons = [doubt.reason for doubt in doubts]
@@ -133,14 +136,29 @@ class Rules:
     def _lies_elsewhere(self, row: Row) -> bool:
         return bool(row.genes) and not row.genes & set(self.genes)
 
+    def _suspect_symbol(self, row: Row) -> frozenset[str] | None:
+        """The listed genes that an unknown symbol may mean, or None where the row gives no cause for doubt."""
+        if not self._lies_elsewhere(row) or all(is_known(gene) for gene in row.genes) or row.classification == BENIGN:
+            return None
+        if row.classification == UNCERTAIN and self.vus_is_negative:
+            return None
+        meant = frozenset().union(*(suggest_genes(gene, self.genes) for gene in row.genes if not is_known(gene)))
+        is_stray = row.classification == PATHOGENIC and not row.genes <= (row.tested or frozenset())
+        return meant if meant or is_stray else None
+
     def _doubt_variants(
         self, rows: Sequence[Row], found: Sequence[Row], conflicts: Mapping[Row, list[Row]]
     ) -> list[_Doubt]:
         """Every reason why the variants leave it open whether the patient is a carrier, with its rows."""
         near = [row for row in found if not self._lies_elsewhere(row)]
-        far = [] if self.other_carrier_is_negative else [row for row in found if self._lies_elsewhere(row)]
+        mistyped = {row: meant for row in found if (meant := self._suspect_symbol(row)) is not None}
+        far = [row for row in found if self._lies_elsewhere(row) and row not in mistyped]
+        far = [] if self.other_carrier_is_negative else far
         clear = [row for row in near if not conflicts[row]]
-        doubts: list[_Doubt] = []
+        doubts = [
+            _Doubt("gene not known", [row], f"{question_symbols(row.genes, meant)} ({cite([row])})", meant)
+            for row, meant in mistyped.items()
+        ]
         for genes in sorted({tuple(sorted(row.genes)) for row in near if conflicts[row]}):
             doubted = [row for row in near if conflicts[row] and tuple(sorted(row.genes)) == genes]
             doubted += [other for row in doubted for other in conflicts[row]]
@@ -185,11 +203,10 @@ class Rules:
             "conflicting classifications of a variant in {genes}: name a precedence, or keep what is confirmed",
         )
         unclassified = pick((*clear, *far), lambda row: row.classification == UNCLASSIFIED and not row.word)
-        doubt(
-            "no class",
-            pick(unclassified, lambda row: not row.sources),
-            "a variant in {genes} was detected and has no classification: fill it in",
-        )
+        silent = pick(unclassified, lambda row: not row.sources)
+        no_class = "a variant in {genes} was detected and has no classification"
+        doubt("no class", pick(silent, lambda row: bool(row.number)), f"{no_class}: fill it in")
+        doubt("no class", pick(silent, lambda row: not row.number), f"{no_class}: give classifications")
         doubt(
             "class below the minimum review",
             pick(unclassified, lambda row: bool(row.sources)),
@@ -203,25 +220,32 @@ class Rules:
             pick(far, lambda row: row.classification == PATHOGENIC),
             'a carrier of {genes}, which is not listed, by policy other_genes = "exclude"',
         )
-        doubt(
-            _CONFLICTING,
-            pick(rows, self._denies_itself),
-            "not detected, yet a variant is classified: correct one",
-        )
+        told = {other for others in conflicts.values() for other in others}
+        denied = [row for row in rows if row not in told and self._denies_itself(row)]
+        pathogenic = pick(denied, lambda row: row.classification == PATHOGENIC)
+        doubt(_CONFLICTING, pathogenic, "not detected, yet classed pathogenic: correct one")
+        unclear = pick(denied, lambda row: row.classification != PATHOGENIC)
+        doubt(_CONFLICTING, unclear, "not detected, yet a variant is classified: correct one")
         return doubts
 
     def _denies_itself(self, row: Row) -> bool:
-        """Laboratories call a report negative that holds a VUS; a named variant looked for and not found is clear."""
-        if row.detected or row.origin == "somatic" or self._lies_elsewhere(row):
+        """The laboratory classes a variant and found none; a known one looked for alone and not found is clear.
+
+        Laboratories call a report negative that holds a VUS. A class from elsewhere is none of the laboratory's.
+        """
+        if row.detected or row.origin == "somatic" or row.scope not in (FULL, ""):
             return False
-        unclear = (row.classification == PATHOGENIC and not row.named) or bool(row.word)
-        return row.scope in (FULL, "") and (unclear or (row.classification == UNCERTAIN and not self.vus_is_negative))
+        classed = any(source.kind == "laboratory" for source in row.sources)
+        carried = classed and row.classification in (PATHOGENIC, CONFLICTING)
+        if self._lies_elsewhere(row):
+            return carried and not self.other_carrier_is_negative
+        return carried or bool(row.word) or (row.classification == UNCERTAIN and not self.vus_is_negative)
 
     def _tell_statuses(self, carriers: Sequence[Row], doubts: Sequence[_Doubt], full: Sequence[Row]) -> dict[str, str]:
         statuses = {}
         for gene in self.genes:
             own = [row for row in carriers if gene in row.genes]
-            kinds = {doubt.kind for doubt in doubts if any(gene in row.genes or not row.genes for row in doubt.rows)}
+            kinds = {doubt.kind for doubt in doubts if self._concerns(doubt, gene)}
             if own:
                 statuses[gene] = _LIKELY_CARRIER if all(row.is_likely for row in own) else _CARRIER
             elif _CONFLICTING in kinds:
@@ -233,6 +257,9 @@ class Rules:
             else:
                 statuses[gene] = _NOT_TESTED
         return statuses
+
+    def _concerns(self, doubt: _Doubt, gene: str) -> bool:
+        return gene in doubt.suspected or any(gene in row.genes or not row.genes for row in doubt.rows)
 
     def _describe_gaps(self, missing: Sequence[str], rows: Sequence[Row]) -> tuple[str, str]:
         germline = [row for row in rows if row.origin == "germline"]
@@ -264,6 +291,7 @@ class Rules:
         if label == 0 and days and _years(max(days), self.today) > OLD_TEST_YEARS:
             return [f"an old assay: tested more than {OLD_TEST_YEARS} years before the newest entry"]
         classed = [source.evaluated for row in rows if row.detected for source in row.sources if source.evaluated]
+        classed = [day for day in classed if day <= self.today]
         if label == 1 and classed and _years(max(classed), self.today) > STALE_CLASS_YEARS:
             return [
                 f"a stale classification: last evaluated more than {STALE_CLASS_YEARS} years before the newest entry"
