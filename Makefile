@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/genovox demo $(DEMO)
 
 test: setup system-packages lint types layers
-	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
