@@ -131,7 +131,9 @@ class CohortTable(Table):
                 f"{name}: cohort.eligibility.before names columns of the clinical table, got "
                 f"{list(self.eligibility.before)} and no table; give cohort.clinical"
             )
-        idle = sorted(self.matching.model_fields_set - {"on"})
+        # By value: a run's copy of its study states every key.
+        usual = MatchingTable()
+        idle = [key for key in ("caliper", "ratio") if getattr(self.matching, key) != getattr(usual, key)]
         if idle and not self.matching.on:
             raise StudyError(
                 f"{name}: cohort.matching.{idle[0]} needs cohort.matching.on, what to match on; give it, such as "
