@@ -11,6 +11,10 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from genovox.core.volume import Volume
+from genovox.scans.dicom import Series, arrange_series
+from genovox.scans.headers import Header, read_header
+from genovox.scans.voxels import read_stack
 from tests.cohort.conftest import Tree, count_reads, edit_files, renew_uids
 from tests.conftest import on_one_core
 
@@ -149,3 +153,21 @@ def csa_header(**tags: tuple[str, Any]) -> bytes:
             text = f"{values[place]}\0".encode() if place < len(values) else b""
             content += struct.pack("<4i", len(text), len(text), 77, len(text)) + text + bytes(-len(text) % 4)
     return content
+
+
+def read_headers(*paths: Path) -> list[Header]:
+    """Headers of all DICOM files below folders."""
+    found = [read_header(path) for folder in paths for path in sorted(folder.rglob("*"))]
+    return [header for header in found if header is not None]
+
+
+def arrange_one(headers: list[Header]) -> Series:
+    """The one series there is."""
+    (series,) = arrange_series(headers)
+    return series
+
+
+def read_phase(series: Series, phase: int = 0) -> Volume:
+    """The voxels of a phase."""
+    stack = series.stacks[phase]
+    return read_stack([Path(file) for file in stack.files], stack.affine, stack.shape, stack.frames)

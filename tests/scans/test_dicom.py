@@ -2,36 +2,20 @@ import dataclasses
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genovox.core.volume import Volume
-from genovox.scans.dicom import Series, arrange_series
-from genovox.scans.headers import Header, read_header
-from genovox.scans.voxels import read_stack
+from genovox.scans.dicom import arrange_series
+from genovox.scans.headers import Header
+
+from .conftest import arrange_one
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SLICES = 4
-
-
-def _headers(*paths: Path) -> list[Header]:
-    found = [read_header(path) for folder in paths for path in sorted(folder.rglob("*"))]
-    return [header for header in found if header is not None]
-
-
-def _only(headers: list[Header]) -> Series:
-    (series,) = arrange_series(headers)
-    return series
-
-
-def _read(series: Series, phase: int = 0) -> Volume:
-    stack = series.stacks[phase]
-    return read_stack([Path(file) for file in stack.files], stack.affine, stack.shape, stack.frames)
 
 
 def _made(
@@ -93,7 +77,7 @@ def test_voxels_lie_where_the_headers_say(
 
     headers = _made(2, 5, place)
     random.Random(seed).shuffle(headers)
-    series = _only(headers)
+    series = arrange_one(headers)
     assert series.problem == ""
     by_path = {header.path: header for header in headers}
     for stack in series.stacks:
@@ -119,7 +103,7 @@ def test_voxels_lie_where_the_headers_say(
 def test_phases_are_told_apart(
     order: str, change: Callable[[int, int], dict[str, object]], times: list[float] | None
 ) -> None:
-    series = _only(_made(3, SLICES, change))
+    series = arrange_one(_made(3, SLICES, change))
     assert series.problem == ""
     assert [stack.order for stack in series.stacks] == [order] * 3
     assert [stack.files[1] for stack in series.stacks] == ["2-1", "1-1", "0-1"]
@@ -127,16 +111,16 @@ def test_phases_are_told_apart(
 
 
 def test_phases_by_number_are_timed_by_the_clock_that_moves() -> None:
-    series = _only(
+    series = arrange_one(
         _made(3, SLICES, lambda p, k: {"temporal_position": p, "trigger_ms": 5000.0 * p, "content_s": 1.0 * p})
     )
     assert [stack.time_s for stack in series.stacks] == [100, 105, 110]
-    untimed = _only(_made(2, SLICES, lambda p, k: {"temporal_position": p, "acquisition_s": None}))
+    untimed = arrange_one(_made(2, SLICES, lambda p, k: {"temporal_position": p, "acquisition_s": None}))
     assert [stack.time_s for stack in untimed.stacks] == [None, None]
 
 
 def test_a_series_may_pass_midnight() -> None:
-    series = _only(_made(3, SLICES, lambda p, k: {"acquisition_s": (86_300.0 + 90 * p) % 86_400}))
+    series = arrange_one(_made(3, SLICES, lambda p, k: {"acquisition_s": (86_300.0 + 90 * p) % 86_400}))
     assert series.problem == ""
     assert [stack.time_s for stack in series.stacks] == [86_300, 86_390, 86_480]
 
@@ -189,7 +173,7 @@ def test_a_series_may_pass_midnight() -> None:
     ],
 )
 def test_a_series_that_stays_out_says_why(change: Callable[[int, int], dict[str, object]], problem: str) -> None:
-    series = _only(_made(2, SLICES, change))
+    series = arrange_one(_made(2, SLICES, change))
     assert problem in series.problem
     assert series.stacks == ()
     assert "Doe" not in series.problem
@@ -229,7 +213,7 @@ def _two_slabs(p: int, k: int) -> dict[str, object]:
 def test_both_breasts_in_one_series(place: Callable[[int, int], dict[str, object]]) -> None:
     headers = _made(2, 10, place)
     random.Random(3).shuffle(headers)
-    series = _only(headers)
+    series = arrange_one(headers)
     assert series.problem == ""
     assert [stack.first.laterality for stack in series.stacks] == ["left", "left", "right", "right"]
     assert [stack.temporal_position for stack in series.stacks] == [0, 1, 0, 1]
@@ -250,12 +234,12 @@ def test_both_breasts_in_one_series(place: Callable[[int, int], dict[str, object
     ],
 )
 def test_what_is_not_both_breasts(gone: Callable[[int], dict[str, object]], problem: str) -> None:
-    series = _only(_made(1, 10, lambda p, k: gone(k) | {"orientation": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)}))
+    series = arrange_one(_made(1, 10, lambda p, k: gone(k) | {"orientation": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)}))
     assert problem in series.problem
 
 
 def test_a_volume_across_the_midline_stays_one() -> None:
-    series = _only(
+    series = arrange_one(
         _made(
             1, 10, lambda p, k: {"position": (3.0 * k - 15, 0.0, 0.0), "orientation": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)}
         )

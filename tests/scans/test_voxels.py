@@ -24,31 +24,25 @@ from pydicom.uid import (
 )
 
 from genovox.core.errors import ImageError
-from genovox.core.volume import Volume, read_volume, reorient_to_ras
-from genovox.scans.dicom import Series, arrange_series
-from genovox.scans.headers import Header, read_header
+from genovox.core.volume import read_volume, reorient_to_ras
+from genovox.scans.dicom import arrange_series
+from genovox.scans.headers import read_header
 from genovox.scans.voxels import read_stack
 
 from .compressions import ENCODERS
-from .conftest import MR, describe_frames, describe_image, describe_mosaic, write_image
+from .conftest import (
+    MR,
+    arrange_one,
+    describe_frames,
+    describe_image,
+    describe_mosaic,
+    read_headers,
+    read_phase,
+    write_image,
+)
 
 SLICES = 4
 KINDS = [("u1", 8), ("i1", 8), ("u2", 12), ("u2", 16), ("i2", 12), ("i2", 16)]
-
-
-def _headers(*paths: Path) -> list[Header]:
-    found = [read_header(path) for folder in paths for path in sorted(folder.rglob("*"))]
-    return [header for header in found if header is not None]
-
-
-def _only(headers: list[Header]) -> Series:
-    (series,) = arrange_series(headers)
-    return series
-
-
-def _read(series: Series, phase: int = 0) -> Volume:
-    stack = series.stacks[phase]
-    return read_stack([Path(file) for file in stack.files], stack.affine, stack.shape, stack.frames)
 
 
 def _write(folder: Path, number: int, values: np.ndarray, position: tuple[float, ...], **more: object) -> None:
@@ -80,7 +74,7 @@ def test_every_lossless_compression_of_every_kind_of_voxel(tmp_path: Path, synta
             dataset.PixelData += b"\0"
         ENCODERS[syntax](dataset)
         write_image(tmp_path / f"{k}", dataset, syntax)
-    np.testing.assert_array_equal(_read(_only(_headers(tmp_path))).array[0], voxels)
+    np.testing.assert_array_equal(read_phase(arrange_one(read_headers(tmp_path))).array[0], voxels)
 
 
 @pytest.mark.parametrize("syntax", ENCODERS)
@@ -90,13 +84,13 @@ def test_compressed_frames_and_tiles(tmp_path: Path, syntax: str) -> None:
     frames.BitsStored, frames.HighBit = 12, 11
     ENCODERS[syntax](frames)
     write_image(tmp_path / "enhanced" / "a", frames, syntax)
-    series = _only(_headers(tmp_path / "enhanced"))
+    series = arrange_one(read_headers(tmp_path / "enhanced"))
     for phase in range(2):
-        np.testing.assert_array_equal(_read(series, phase).array[0], voxels[phase])
+        np.testing.assert_array_equal(read_phase(series, phase).array[0], voxels[phase])
     mosaic = describe_mosaic(voxels[0], np.zeros(3), np.eye(3), (1, 1, 2))
     ENCODERS[syntax](mosaic)
     write_image(tmp_path / "mosaic" / "a", mosaic, syntax)
-    np.testing.assert_array_equal(_read(_only(_headers(tmp_path / "mosaic"))).array[0], voxels[0])
+    np.testing.assert_array_equal(read_phase(arrange_one(read_headers(tmp_path / "mosaic"))).array[0], voxels[0])
 
 
 @pytest.mark.parametrize("syntax", ENCODERS)
@@ -151,7 +145,7 @@ def test_every_encoding_without_compression(tmp_path: Path, syntax: str, kind: s
             dataset.PixelData = plane.astype(plane.dtype.newbyteorder(">")).tobytes()
             dataset["PixelData"].VR = "OB" if bits == 8 else "OW"
         write_image(tmp_path / f"{k}", dataset, syntax)
-    np.testing.assert_array_equal(_read(_only(_headers(tmp_path))).array[0], voxels)
+    np.testing.assert_array_equal(read_phase(arrange_one(read_headers(tmp_path))).array[0], voxels)
 
 
 def test_bits_that_are_not_stored_do_not_count(tmp_path: Path) -> None:
@@ -220,12 +214,12 @@ def test_slices_in_an_archive(tmp_path: Path) -> None:
     ],
 )
 def test_real_series_equal_their_conversion(real_data: Path, name: str) -> None:
-    series = _only(_headers(real_data / "dicom" / name))
+    series = arrange_one(read_headers(real_data / "dicom" / name))
     assert series.problem == ""
     expected = reorient_to_ras(read_volume(real_data / "dicom" / f"{name}.ground_truth.nii.gz"))
     assert len(series.stacks) == len(expected.array)
     for phase, voxels in enumerate(expected.array):
-        volume = reorient_to_ras(_read(series, phase))
+        volume = reorient_to_ras(read_phase(series, phase))
         np.testing.assert_array_equal(volume.array[0], voxels)
         np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-3)
 
@@ -239,22 +233,22 @@ def test_real_series_that_stay_out(real_data: Path, tmp_path: Path) -> None:
             "failing-slicecount-001",
             "failing-sliceincrement-001",
         )
-        for series in arrange_series(_headers(folder / name))
+        for series in arrange_series(read_headers(folder / name))
     }
     assert problems == {
         "failing-slicecount-001": "a volume needs at least 3 slices at different places, got 2 in 2 files; "
         "set the series aside or export it whole",
         "failing-sliceincrement-001": "a volume must be stored as MR Image Storage, got CT Image Storage; it stays out",
     }
-    uneven = [replace(header, sop_class=MR) for header in _headers(folder / "failing-sliceincrement-001")]
-    assert _only(uneven).problem == (
+    uneven = [replace(header, sop_class=MR) for header in read_headers(folder / "failing-sliceincrement-001")]
+    assert arrange_one(uneven).problem == (
         "slices must lie at even distances, got 5.000 to 10.000 mm (1 slices missing if 5.000 mm is right); "
         "export the series again"
     )
     for name in ("emri_small.dcm", "emri_small_jpeg_2k_lossless_too_short.dcm"):
         header = read_header(folder / name)
         assert header
-        assert "an enhanced image must say where its frames lie" in _only([header]).problem
+        assert "an enhanced image must say where its frames lie" in arrange_one([header]).problem
     short = folder / "emri_small_jpeg_2k_lossless_too_short.dcm"
     with pytest.raises(ImageError, match=r"^slice 1 of 1 holds no whole pixel data; it is truncated"):
         read_stack([short], np.eye(4), (1, 64, 64))
@@ -272,11 +266,11 @@ def test_real_series_that_stay_out(real_data: Path, tmp_path: Path) -> None:
 def test_a_real_file_truncated_in_its_pixels(real_data: Path, tmp_path: Path, name: str, reason: str) -> None:
     for path in (real_data / "dicom" / name).iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    series = _only(_headers(tmp_path))
+    series = arrange_one(read_headers(tmp_path))
     second = Path(series.stacks[0].files[1])
     second.write_bytes(second.read_bytes()[:-1000])
     with pytest.raises(ImageError) as caught:
-        _read(series)
+        read_phase(series)
     assert str(caught.value).startswith(reason)
     assert second.name not in str(caught.value)
 
@@ -290,14 +284,14 @@ def test_a_written_series(tmp_path: Path) -> None:
             number += 1
             more = {"TemporalPositionIdentifier": 2 - phase, "RescaleSlope": 0.5 + k, "RescaleIntercept": -phase}
             _write(tmp_path, number, voxels[phase, k], (10.0, 20.0, 30.0 - 3 * k), **more)
-    series = _only(_headers(tmp_path))
+    series = arrange_one(read_headers(tmp_path))
     assert (series.problem, series.files, series.patient_id) == ("", 2 * SLICES, "P1")
     assert [stack.temporal_position for stack in series.stacks] == [1, 2]
     assert {stack.order for stack in series.stacks} == {"temporal position"}
     slope = (0.5 + np.arange(SLICES))[:, None, None]
     expected = np.stack([voxels[1] * slope - 1, voxels[0] * slope])[:, ::-1]
     for phase in range(2):
-        volume = _read(series, phase)
+        volume = read_phase(series, phase)
         np.testing.assert_allclose(volume.array[0], expected[phase])
         np.testing.assert_allclose(volume.affine @ [0, 0, 0, 1], [-10, -20, 21, 1])
         assert volume.spacing_mm == pytest.approx((0.75, 0.5, 3))
@@ -307,7 +301,7 @@ def test_a_written_series(tmp_path: Path) -> None:
 def test_pixels_that_do_not_fit(tmp_path: Path) -> None:
     for k in range(3):
         _write(tmp_path, k, np.zeros((5, 7), np.uint16), (0.0, 0.0, float(k)))
-    series = _only(_headers(tmp_path))
+    series = arrange_one(read_headers(tmp_path))
     stack = series.stacks[0]
     files = [Path(file) for file in stack.files]
     with pytest.raises(ImageError, match=r"slice 1 of 3 must be 7 x 5, got 5 x 7; export"):
@@ -318,7 +312,7 @@ def test_pixels_that_do_not_fit(tmp_path: Path) -> None:
         read_stack([files[0], tmp_path / "Doe^Jane", files[2]], stack.affine, stack.shape, stack.frames)
     files[0].write_bytes(b"garbage")
     with pytest.raises(ImageError, match="slice 1 of 3 holds no whole pixel data"):
-        _read(series)
+        read_phase(series)
 
 
 @pytest.mark.parametrize(
@@ -331,9 +325,9 @@ def test_pixels_that_do_not_fit(tmp_path: Path) -> None:
 def test_a_slope_beyond_sense(tmp_path: Path, slope: str, problem: str) -> None:
     for k in range(3):
         _write(tmp_path, k, np.ones((5, 7), np.uint16), (0.0, 0.0, float(k)), RescaleSlope="7.5e1")
-    series = _only(_headers(tmp_path))
-    assert _read(series).array.max() == 75
+    series = arrange_one(read_headers(tmp_path))
+    assert read_phase(series).array.max() == 75
     for file in series.stacks[0].files:
         Path(file).write_bytes(Path(file).read_bytes().replace(b"7.5e1 ", f"{slope:6}".encode()))
     with pytest.raises(ImageError, match=problem):
-        _read(series)
+        read_phase(series)

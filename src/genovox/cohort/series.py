@@ -4,13 +4,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import pandas as pd
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
+from genovox.cohort.eligibility import parse_day
 from genovox.core.artifacts import hash_content
 from genovox.phases.exams import PhaseRole
 from genovox.scans.dicom import Series
@@ -86,20 +86,20 @@ def series_table(
     first_day: dict[str, int] = {}
     began_s: dict[str, float] = {}
     for one in series:
-        day = _ordinal(one.first.study_date)
+        day = parse_day(one.first.study_date)
         if day is not None:
-            first_day[one.patient_id] = min(day, first_day.get(one.patient_id, day))
+            first_day[one.patient_id] = min(day.toordinal(), first_day.get(one.patient_id, day.toordinal()))
         for stack in one.stacks:
             if stack.time_s is not None:
                 began_s[one.study_uid] = min(stack.time_s, began_s.get(one.study_uid, stack.time_s))
     rows = []
     for one in series:
-        day, first = _ordinal(one.first.study_date), first_day.get(one.patient_id, 0)
+        day = parse_day(one.first.study_date)
         who = {
             "series": name_series(one),
             "patient_id": pseudonym(one.patient_id) if one.patient_id.strip() else "",
             "study": f"study-{hash_content([one.study_uid])[:10]}",
-            "day": "" if day is None else day - first,
+            "day": "" if day is None else day.toordinal() - first_day[one.patient_id],
         }
         rows.append(who | _describe(one, played[one.series_uid], codes, began_s.get(one.study_uid, 0.0)))
     if not rows:
@@ -149,10 +149,3 @@ def _encoding(header: Header) -> str:
     """The name of the transfer syntax, or empty for one that is not in the standard."""
     uid = UID(header.transfer_syntax, validation_mode=IGNORE)
     return uid.name if uid.name != uid else ""
-
-
-def _ordinal(day: str) -> int | None:
-    try:
-        return date(int(day[:4]), int(day[4:6]), int(day[6:8])).toordinal()
-    except ValueError:
-        return None

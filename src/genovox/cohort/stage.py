@@ -129,7 +129,7 @@ def _choose(study: Study, stage: Stage, intake: Intake, cases: list[Case]) -> tu
     cases, relatives = set_aside(cases, cohort.splits, days)
     matching_path = stage.folder / "matching.csv"
     matching_path.unlink(missing_ok=True)
-    unmatched: dict[str, str] = {}
+    gone = {case_id: (RELATIVE, reason) for case_id, reason in relatives.items()}
     if cohort.matching.on:
         if intake.labels.unit != "patient":
             raise StudyError("cohort.matching matches patients, the labels belong to cases; leave matching out")
@@ -137,16 +137,14 @@ def _choose(study: Study, stage: Stage, intake: Intake, cases: list[Case]) -> tu
         known = intake.describe_patients(to_match)
         matching = match_patients(known, _carriers(to_match, known.index), cohort.matching)
         write_table(matching_path, matching.sets)
-        gone = {case.case_id: matching.left_out.get(case.patient_id, "") for case in to_match}
-        unmatched = {case_id: reason for case_id, reason in gone.items() if reason}
-    patients = {case_id: rule for rule, found in ((RELATIVE, relatives), (UNMATCHED, unmatched)) for case_id in found}
-    reasons = relatives | unmatched
-    by_case = {case.case_id: case for case in intake.cases}
+        left_out = matching.left_out
+        gone |= {c.case_id: (UNMATCHED, left_out[c.patient_id]) for c in to_match if c.patient_id in left_out}
+    patients = {case.case_id: case.patient_id for case in intake.cases}
     rows = [
-        Exclusion("case", case_id, by_case[case_id].patient_id, "cohort", rule, reasons[case_id])
-        for case_id, rule in patients.items()
+        Exclusion("case", case_id, patients[case_id], "cohort", rule, reason)
+        for case_id, (rule, reason) in gone.items()
     ]
-    return [case for case in cases if case.case_id not in unmatched], rows
+    return [case for case in cases if case.case_id not in gone], rows
 
 
 def _carriers(cases: list[Case], patients: pd.Index) -> pd.Series:

@@ -108,7 +108,9 @@ def download_series(plan: FetchPlan, folder: Path, *, workers: int, store: str =
             # What runs is finished or left as a part; nothing new is begun, and nothing half done looks whole.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return FetchResult(len(missing) - len(failures), len(plan.series) - len(missing), total, failures)
+    # In the plan's order: which thread was the first to fail tells nothing.
+    ordered = {uid: failures[uid] for uid in (one.role.series_uid for one in missing) if uid in failures}
+    return FetchResult(len(missing) - len(failures), len(plan.series) - len(missing), total, ordered)
 
 
 def _is_done(folder: Path) -> bool:
