@@ -15,8 +15,8 @@ from scipy.ndimage import zoom
 from threadpoolctl import threadpool_limits
 
 from genovox.core.volume import Volume
-from genovox.preprocess.geometry import resample_volume
 from genovox.preprocess.quality import draw_quality_picture
+from genovox.volumes.geometry import resample_volume
 
 REPEATS = 7
 

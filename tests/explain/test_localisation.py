@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from genovox.core.volume import Volume, reorient_to_ras
 from genovox.explain.localisation import foreground_share, map_to_scan
-from genovox.preprocess.geometry import crop_or_pad, crop_start, resample_volume
+from genovox.volumes.geometry import crop_or_pad, crop_start, resample_volume
 
 
 def test_share_is_the_part_inside() -> None:

@@ -21,6 +21,7 @@ from genovox.core.errors import ImageError
 
 Array = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NRRD_SUFFIXES = (".nrrd",)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genovox.models.blocks import Network
-from genovox.preprocess.geometry import interpolation_weights
+from genovox.volumes.geometry import interpolation_weights
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ import numpy as np
 import SimpleITK as sitk
 from threadpoolctl import threadpool_limits
 
+from genovox.anatomy.foreground import find_foreground
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import ImageError
 from genovox.core.sections import PreprocessTable
-from genovox.core.volume import Affine, Volume, holds_point, reorient_to_ras
-from genovox.preprocess.foreground import Mask, find_foreground
-from genovox.preprocess.geometry import crop_or_pad, crop_start, resample_volume
-from genovox.preprocess.intensity import fit_intensity, is_two_valued
-from genovox.preprocess.kinetics import make_channels
+from genovox.core.volume import Affine, Mask, Volume, holds_point, reorient_to_ras
 from genovox.scans.inspection import read_phases
+from genovox.volumes.geometry import crop_or_pad, crop_start, resample_volume
+from genovox.volumes.intensity import fit_intensity, is_two_valued
+from genovox.volumes.kinetics import make_channels
 
 OUTSIDE_WARNING = 0.02
 

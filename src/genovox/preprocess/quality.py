@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from genovox.core.artifacts import atomic_path
-from genovox.core.volume import Volume
-from genovox.preprocess.foreground import Mask
+from genovox.core.volume import Mask, Volume
 
 TILE = 168
 _GAP = 4

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genovox.core.errors import ImageError
-from genovox.preprocess.intensity import fit_intensity, is_two_valued
+from genovox.volumes.intensity import fit_intensity, is_two_valued
 
 NAMES = ("pre", "post1", "subtraction1")
 

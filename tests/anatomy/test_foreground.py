@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from genovox.anatomy.foreground import find_body, find_foreground
 from genovox.core.errors import ImageError
 from genovox.core.volume import Volume
-from genovox.preprocess.foreground import find_body, find_foreground
 
 
 def _scan(spacing_mm: tuple[float, float, float]) -> tuple[Volume, np.ndarray]:

@@ -1,14 +1,11 @@
 """Foreground: what belongs to the patient."""
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 
 from genovox.core.errors import ImageError
-from genovox.core.volume import Volume
-from genovox.preprocess.geometry import resample_volume
-
-Mask = npt.NDArray[np.bool_]
+from genovox.core.volume import Mask, Volume
+from genovox.volumes.geometry import resample_volume
 
 WORKING_SPACING_MM = 3.0
 CLOSING_MM = 9.0

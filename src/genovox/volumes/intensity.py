@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from genovox.core.errors import ImageError
-from genovox.core.volume import Array
-from genovox.preprocess.foreground import Mask
-from genovox.preprocess.kinetics import is_difference
+from genovox.core.volume import Array, Mask
+from genovox.volumes.kinetics import is_difference
 
 
 @dataclass(frozen=True)

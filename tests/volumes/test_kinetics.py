@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from genovox.core.errors import ImageError
-from genovox.preprocess.kinetics import is_difference, make_channels, phases_needed
+from genovox.volumes.kinetics import is_difference, make_channels, phases_needed
 
 PHASES = np.random.default_rng(0).normal(size=(4, 2, 3, 4)).astype(np.float32)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genovox.core.volume import Volume, reorient_to_ras
-from genovox.preprocess.geometry import crop_or_pad, crop_start, interpolation_weights, resample_volume
+from genovox.volumes.geometry import crop_or_pad, crop_start, interpolation_weights, resample_volume
 
 SPACINGS = st.tuples(*[st.floats(0.5, 4)] * 3)
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)

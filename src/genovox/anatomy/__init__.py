@@ -1,0 +1,1 @@
+"""Where the patient is in a scan: body, breasts, brain, lesions."""

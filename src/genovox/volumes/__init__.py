@@ -1,0 +1,1 @@
+"""What is done to the voxels of one scan: arrays in, arrays out, on CPU or GPU."""
