@@ -30,19 +30,20 @@ def test_training_visits_each_case_once_and_never_alone(
     cases: list[PreparedCase], count: int, batch_size: int, seed: int
 ) -> None:
     batches = list(iterate_training(cases[:count], batch_size, torch.Generator().manual_seed(seed)))
-    seen = torch.cat([volumes[:, 0, 0, 0, 0] for volumes, _ in batches])
+    seen = torch.cat([volumes[:, 0, 0, 0, 0] for volumes, _, _ in batches])
     assert sorted(seen.tolist()) == list(range(count))
-    sizes = [len(labels) for _, labels in batches]
+    sizes = [len(labels) for _, labels, _ in batches]
     assert min(sizes) >= 2
     assert max(sizes) - min(sizes) <= 1
-    for volumes, labels in batches:
+    for volumes, labels, case_ids in batches:
         assert torch.equal(volumes[:, 0, 0, 0, 0] % 2, labels)
+        assert [float(case_id) for case_id in case_ids] == volumes[:, 0, 0, 0, 0].tolist()
 
 
 def test_order_follows_the_generator(cases: list[PreparedCase]) -> None:
     def order(seed: int) -> list[float]:
         batches = iterate_training(cases, 8, torch.Generator().manual_seed(seed))
-        return torch.cat([volumes[:, 0, 0, 0, 0] for volumes, _ in batches]).tolist()
+        return torch.cat([volumes[:, 0, 0, 0, 0] for volumes, _, _ in batches]).tolist()
 
     assert order(1) == order(1)
     assert order(1) != order(2)

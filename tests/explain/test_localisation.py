@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from genovox.core.volume import Volume, reorient_to_ras
 from genovox.explain.localisation import foreground_share, map_to_scan
-from genovox.volumes.geometry import crop_or_pad, crop_start, resample_volume
+from genovox.preprocess.crop import crop_or_pad, crop_start
+from genovox.volumes.geometry import resample_volume
 
 
 def test_share_is_the_part_inside() -> None:
@@ -31,7 +32,7 @@ def test_a_blob_returns_to_its_place_in_any_orientation(axes: list[int], flips: 
     z, y, x = np.meshgrid(*[np.arange(size) for size in shape], indexing="ij")
     blob = np.exp(-((z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2) / 12).astype(np.float32)
     scan = Volume(blob[np.newaxis], affine)
-    there = resample_volume(reorient_to_ras(scan), (1.7, 1.7, 1.7), nearest=False)
+    there = resample_volume(reorient_to_ras(scan), (1.7, 1.7, 1.7))
     size = there.array.shape[:0:-1]
     start = crop_start((size[0], size[1], size[2]), (24, 24, 24), (np.array(size) - 1) / 2)
     crop = crop_or_pad(there, start, (24, 24, 24), np.zeros(1, np.float32))

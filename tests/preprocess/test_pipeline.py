@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from genovox.core.errors import ImageError
 from genovox.core.sections import PreprocessTable
 from genovox.core.volume import Volume, read_volume, reorient_to_ras, write_nifti
-from genovox.preprocess.pipeline import (
-    Preprocessed,
-    figures_as_row,
-    load_mask,
-    preprocess_images,
-    preprocess_volume,
-    save_mask,
-)
+from genovox.preprocess.figures import figures_as_row
+from genovox.preprocess.pipeline import Preprocessed, Subject, preprocess_images, preprocess_volume
 
 AFFINE = np.array([[1.5, 0, 0, -20], [0, 2, 0, 5], [0, 0, 2.5, 9], [0, 0, 0, 1.0]])
 
@@ -107,13 +101,6 @@ def test_a_case_that_cannot_be_done(tmp_path: Path) -> None:
     assert _run(tmp_path, _body(1), shape=(4, 4, 4)).volume.array.shape == (1, 4, 4, 4)
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 1, 1), (8, 8, 8)])
-def test_masks_survive_the_disk(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    mask = np.random.default_rng(0).random(shape) > 0.4
-    save_mask(tmp_path / "mask.npy", mask)
-    np.testing.assert_array_equal(load_mask(tmp_path / "mask.npy", shape), mask)
-
-
 CROP = (8, 9, 10)  # x, y, z: even and odd
 
 
@@ -143,7 +130,7 @@ def _place(volume: Volume, share: tuple[float, float, float]) -> tuple[np.ndarra
 def _crop(volume: Volume, point: tuple[float, ...], spacing_mm: Any) -> tuple[Preprocessed, np.ndarray]:
     """The crop around a point, and the point's voxel (x, y, z) in it."""
     table = PreprocessTable(spacing_mm=spacing_mm, shape=CROP, foreground="none", normalise="none")
-    made = preprocess_volume(volume, table, point)
+    made = preprocess_volume(volume, table, Subject(point))
     return made, np.linalg.solve(made.volume.affine, [*point, 1.0])[:3]
 
 
@@ -187,10 +174,10 @@ def test_a_mark_outside_the_scan_is_refused(scan: Volume, axis: int, beyond: flo
 
 def test_a_crop_around_a_mark_is_meant_to_leave_the_rest_out(tmp_path: Path) -> None:
     table = PreprocessTable(spacing_mm=(2, 2, 2), shape=(12, 12, 12))
-    middle = preprocess_images(_write(tmp_path, _body()), table, (0.0, 30.0, 35.0))
+    middle = preprocess_images(_write(tmp_path, _body()), table, Subject((0.0, 30.0, 35.0)))
     assert middle.figures.outside_fraction > 0.5
     assert middle.warnings == ()
-    aside = preprocess_images(_write(tmp_path, _body()), table, (8.0, 30.0, 35.0))
+    aside = preprocess_images(_write(tmp_path, _body()), table, Subject((8.0, 30.0, 35.0)))
     assert aside.figures.crop_start != middle.figures.crop_start
     assert aside.figures.offset == middle.figures.offset  # intensities are the whole scan's
     np.testing.assert_allclose(aside.volume.affine[:3, 3] - middle.volume.affine[:3, 3], [8, 0, 0])

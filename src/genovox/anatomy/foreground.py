@@ -50,7 +50,7 @@ def find_body(volume: Volume) -> Mask:
     """
     mean = Volume(volume.array.mean(axis=0, keepdims=True), volume.affine)
     coarse_spacing = tuple(max(WORKING_SPACING_MM, spacing) for spacing in volume.spacing_mm)
-    coarse = resample_volume(mean, (coarse_spacing[0], coarse_spacing[1], coarse_spacing[2]), nearest=False)
+    coarse = resample_volume(mean, (coarse_spacing[0], coarse_spacing[1], coarse_spacing[2]))
     signal = coarse.array[0] - coarse.array.min()
     signal = np.sqrt(np.minimum(signal, np.percentile(signal, _TAIL)))
     image = sitk.GetImageFromArray(signal)

@@ -1,43 +1,79 @@
-"""Seeded draws that every transform shares, one value a sample."""
+"""Seeded draws that every transform shares: each sample draws from a generator of its own."""
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from genovox.core.errors import UsageError
+from genovox.core.seeds import derive_seed
+
+Axis = Literal["x", "y", "z"]
+AXES: tuple[Axis, ...] = ("x", "y", "z")
+DIMENSION: dict[Axis, int] = {"z": 1, "y": 2, "x": 3}
+"""Where an axis stands in a sample (C, D, H, W)."""
+
+
+def open_generators(seed: int, epoch: int, case_ids: Sequence[str]) -> list[Generator]:
+    """One CPU generator a sample.
+
+    What a case draws depends on these alone: not on its company in the batch, the order of cases or the worker.
+
+    Args:
+        seed: The seed of the fold, which holds study, model, repeat and fold.
+        epoch: From 0.
+        case_ids: The cases of the batch, in order.
+    """
+    return [Generator().manual_seed(derive_seed(seed, "augment", epoch, case_id)) for case_id in case_ids]
 
 
 def draw_uniform(generator: Generator, shape: tuple[int, ...], low: float, high: float) -> Tensor:
     """Uniform values in [low, high), float32, on the generator's device.
 
-    A CPU generator gives a GPU batch the same transforms as a CPU batch; the caller moves the few numbers over.
+    A CPU generator gives a GPU sample the same transform as a CPU sample; the caller moves the few numbers over.
     """
     return torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
 
 
-def draw_factors(generator: Generator, count: int, largest: float) -> Tensor:
-    """Log-uniform factors in [1 / largest, largest], shape (count,): halving is as likely as doubling."""
+def draw_number(generator: Generator, low: float, high: float) -> float:
+    """One uniform number in [low, high)."""
+    return float(draw_uniform(generator, (), low, high))
+
+
+def draw_factor(generator: Generator, largest: float) -> float:
+    """A log-uniform factor in [1 / largest, largest]: halving is as likely as doubling."""
     limit = math.log(largest)
-    return torch.exp(draw_uniform(generator, (count,), -limit, limit))
+    return math.exp(draw_number(generator, -limit, limit))
 
 
-def draw_chosen(generator: Generator, count: int, probability: float) -> Tensor:
-    """Which of ``count`` samples a transform applies to: bool, shape (count,)."""
-    return draw_uniform(generator, (count,), 0.0, 1.0) < probability
+def draw_integer(generator: Generator, count: int) -> int:
+    """One of ``count`` integers from 0, each as likely."""
+    return int(torch.randint(count, (), generator=generator, device=generator.device))
 
 
-def check_batch(batch: Tensor) -> None:
-    """Refuse what is not a floating-point batch (B, C, D, H, W).
+def draw_chosen(generator: Generator, probability: float) -> bool:
+    """Whether a transform applies to a sample."""
+    return draw_number(generator, 0.0, 1.0) < probability
+
+
+def check_sample(sample: Tensor) -> None:
+    """Refuse what is not a floating-point sample (C, D, H, W).
 
     Raises:
         UsageError: If rank or dtype is wrong.
     """
-    if batch.ndim != 5 or not batch.is_floating_point():
+    if sample.ndim != 4 or not sample.is_floating_point():
         raise UsageError(
-            "augmentation takes floating-point batches (B, C, D, H, W), "
-            f"got {batch.dtype} of shape {tuple(batch.shape)}; convert or add the missing axes"
+            "a transform takes floating-point samples (C, D, H, W), "
+            f"got {sample.dtype} of shape {tuple(sample.shape)}; convert or add the missing axes"
         )
+
+
+def widen(sample: Tensor) -> Tensor:
+    """The sample in float32 at least, itself where it is that already: half precision is for storing, not for sums."""
+    return sample.to(torch.promote_types(sample.dtype, torch.float32))
 
 
 def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:

@@ -242,6 +242,7 @@ class Stage:
         inputs: Content hash of each input file, by its name in the study.
         seed: Seed of the study.
         keeps_items: Whether items of an earlier build may be kept; otherwise the folder is emptied first.
+        device: Where it computes; no part of the key.
     """
 
     name: str
@@ -252,6 +253,7 @@ class Stage:
     inputs: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     keeps_items: bool = False
+    device: str = "cpu"
 
     @property
     def folder(self) -> Path:

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from genovox.core.errors import StudyError
 
@@ -157,16 +157,68 @@ class CohortTable(Table):
             )
 
 
+PRESETS: dict[str, dict[str, object]] = {
+    # A voxel finer than most scans hold, both breasts or one, intensities joint over the phases.
+    "breast-1mm": {
+        "spacing_mm": (1.0, 1.0, 1.0),
+        "shape": (160, 160, 160),
+        "bias": "n4",
+        "motion": "rigid",
+        "foreground": "breast",
+        "channels": ("pre", "subtraction@90s", "washout"),
+    },
+    # One breast, as the ODELIA consortium crops it.
+    "odelia": {
+        "spacing_mm": (0.7, 0.7, 3.0),
+        "shape": (224, 224, 32),
+        "foreground": "breast",
+        "channels": ("subtraction1",),
+    },
+    # MAMA-MIA: isotropic, one mean and SD over all phases of the exam.
+    "mama-mia": {
+        "spacing_mm": (1.0, 1.0, 1.0),
+        "shape": (320, 192, 192),
+        "foreground": "body",
+        "normalise": "joint-z",
+        "channels": ("pre", "post1", "post2"),
+    },
+    # The study that this field of ours started with.
+    "seed-study": {
+        "spacing_mm": (1.1, 1.1, 3.0),
+        "shape": (320, 320, 64),
+        "orientation": "LAS",
+        "interpolation": "cubic",
+        "foreground": "body",
+        "contrast": "equalise",
+        "normalise": "uint8",
+        "channels": ("post1",),
+    },
+}
+"""What each ``preprocess.preset`` sets; a key that the study states itself counts instead."""
+
+
 class PreprocessTable(Table):
     """``[preprocess]``: from scan to network input; spacing and shape are x, y, z."""
 
+    preset: Literal["none", "breast-1mm", "odelia", "mama-mia", "seed-study"] = "none"
     spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | Literal["native"] = (2.0, 2.0, 2.0)
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (96, 96, 96)
+    orientation: Literal["RAS", "LAS", "LPS"] = "RAS"
+    interpolation: Literal["linear", "cubic"] = "linear"
     bias: Literal["n4", "none"] = "none"
-    foreground: Literal["breast", "body", "brain", "none"] = "body"
     motion: Literal["none", "rigid", "bspline"] = "none"
+    foreground: Literal["breast", "body", "brain", "none"] = "body"
+    denoise: Literal["none", "gaussian", "median", "bilateral", "curvature-flow", "non-local-means"] = "none"
+    contrast: Literal["none", "equalise", "clahe"] = "none"
     normalise: Literal["joint-z", "percentile", "nyul", "pre", "uint8", "none"] = "joint-z"
     channels: tuple[str, ...] = Field(default=("pre",), min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_preset(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        return PRESETS.get(str(values.get("preset", "none")), {}) | values
 
 
 class AugmentTable(Table):

@@ -13,18 +13,18 @@ FORMAT = 1
 
 def iterate_training(
     cases: Sequence[PreparedCase], batch_size: int, generator: Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
     """Shuffled batches of nearly equal size.
 
     No batch holds a single case where two are there, since batch statistics of one case say nothing.
 
     Yields:
-        Volumes (B, C, D, H, W) and labels (B,), both float32.
+        Volumes (B, C, D, H, W) and labels (B,), both float32, and the cases' ids.
     """
     order = torch.randperm(len(cases), generator=generator)
     count = max(1, min(-(-len(cases) // batch_size), len(cases) // 2))
     for indices in order.tensor_split(count):
-        yield _read(cases, indices.tolist())
+        yield *_read(cases, indices.tolist()), [cases[index].case_id for index in indices.tolist()]
 
 
 def iterate_in_order(cases: Sequence[PreparedCase], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genovox.models.blocks import Network
-from genovox.volumes.geometry import interpolation_weights
+from genovox.volumes.geometry import axis_weights
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,6 @@ def spread_cells(coarse: np.ndarray, shape: Sequence[int], stride: int) -> np.nd
     """
     fine = coarse
     for axis, size in enumerate(shape):
-        weights = interpolation_weights(coarse.shape[axis], size, 0.0, 1 / stride, nearest=False)
+        weights = axis_weights(coarse.shape[axis], size, 0.0, 1 / stride, "linear")
         fine = np.moveaxis(np.tensordot(weights, fine, axes=(1, axis)), 0, axis)
     return fine

@@ -1,25 +1,48 @@
-"""The road of one case: orientation, one resample a phase, channels, normalisation, crop."""
+"""The road of one case: survey, one interpolation a phase onto the window needed, channels, intensity, crop."""
 
-import io
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 from threadpoolctl import threadpool_limits
 
-from genovox.anatomy.foreground import find_foreground
-from genovox.core.artifacts import atomic_path
 from genovox.core.errors import ImageError
 from genovox.core.sections import PreprocessTable
-from genovox.core.volume import Affine, Mask, Volume, holds_point, reorient_to_ras
+from genovox.core.volume import Mask, Volume, reorient_to_ras
+from genovox.preprocess.crop import crop_start, locate_point
+from genovox.preprocess.figures import Figures
+from genovox.preprocess.survey import Survey, survey_everything, survey_scan
+from genovox.preprocess.window import open_window, sample_phases
 from genovox.scans.inspection import read_phases
-from genovox.volumes.geometry import crop_or_pad, crop_start, resample_volume
+from genovox.volumes.filters import denoise
+from genovox.volumes.geometry import Grid, Interpolation
 from genovox.volumes.intensity import fit_intensity, is_two_valued
-from genovox.volumes.kinetics import make_channels
+from genovox.volumes.kinetics import find_timed_phases, make_channels
 
 OUTSIDE_WARNING = 0.02
+_LARGEST_COSINE = 0.02
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What of a scan a case is about.
+
+    Attributes:
+        point_mm: The lesion's place, RAS mm (x, y, z); empty for the whole foreground.
+        side: ``left`` or ``right`` where a scan of both breasts is cropped to one; empty otherwise.
+        times_s: Acquisition time of each phase; empty where unknown.
+    """
+
+    point_mm: tuple[float, ...] = ()
+    side: str = ""
+    times_s: tuple[float, ...] = ()
+
+
+WHOLE = Subject()
 
 
 @dataclass(frozen=True)
@@ -27,7 +50,7 @@ class Preprocessed:
     """Network input of one case and how it came about.
 
     Attributes:
-        volume: Channels, array (channel, z, y, x) float32 in RAS order.
+        volume: Channels, array (channel, z, y, x) float32 in RAS order, whatever orientation the study asks for.
         mask: Foreground in the crop, shape (z, y, x).
         figures: What ``preprocess/cases.csv`` records.
         warnings: What a person should look at.
@@ -35,177 +58,141 @@ class Preprocessed:
 
     volume: Volume
     mask: Mask
-    figures: "Figures"
+    figures: Figures
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Figures of one case.
-
-    Attributes:
-        source_spacing_mm: Spacing of the scan in RAS order.
-        source_shape: Size of the scan in RAS order, x, y, z.
-        source_orientation: The scan's own axes.
-        phases: Number of phases.
-        crop_start: First voxel of the crop on the resampled grid, x, y, z.
-        foreground_ml: Volume of the whole foreground.
-        outside_fraction: Share of the foreground outside the crop.
-        intensity_p1, intensity_p50, intensity_p99: Percentiles of the raw signal in the foreground, all phases.
-        offset, scale: The intensity map.
-        two_valued: Whether the volume passed untouched as a mask.
-    """
-
-    source_spacing_mm: tuple[float, float, float]
-    source_shape: tuple[int, int, int]
-    source_orientation: str
-    phases: int
-    crop_start: tuple[int, int, int]
-    foreground_ml: float
-    outside_fraction: float
-    intensity_p1: float
-    intensity_p50: float
-    intensity_p99: float
-    offset: float
-    scale: float
-    two_valued: bool
-
-
-def preprocess_images(paths: list[Path], table: PreprocessTable, point_mm: tuple[float, ...] = ()) -> Preprocessed:
-    """Turn a case's images into network input.
-
-    A removed background and voxels outside the scan count as signal 0, like air. A two-valued volume keeps its values:
-    nearest neighbour where it must be resampled, no foreground, no normalisation.
+def preprocess_images(
+    paths: list[Path], table: PreprocessTable, subject: Subject = WHOLE, *, device: str = "cpu"
+) -> Preprocessed:
+    """Turn a case's images into network input; as ``preprocess_volume``.
 
     Args:
         paths: The phases, pre-contrast first.
         table: The study's ``[preprocess]``.
-        point_mm: Where to crop around, RAS mm (x, y, z); the middle of the foreground if empty.
+        subject: What of the scan the case is about.
+        device: Where voxels are computed.
 
     Raises:
         ImageError: If the images are unusable, lack a phase, or show no foreground, or the point lies outside them.
     """
-    return preprocess_volume(read_phases(paths), table, point_mm)
+    return preprocess_volume(read_phases(paths), table, subject, device=device)
 
 
-def preprocess_volume(source: Volume, table: PreprocessTable, point_mm: tuple[float, ...] = ()) -> Preprocessed:
-    """Turn a scan into network input; as ``preprocess_images``.
+def preprocess_volume(
+    source: Volume,
+    table: PreprocessTable,
+    subject: Subject = WHOLE,
+    *,
+    survey: Survey | None = None,
+    device: str = "cpu",
+) -> Preprocessed:
+    """Turn a scan into network input.
+
+    A removed background and voxels outside the scan count as signal 0, like air. A two-valued volume keeps its values:
+    nearest neighbour where it must be resampled, no foreground, no filter, no normalisation.
 
     Args:
         source: The phases, pre-contrast first, array (phase, z, y, x).
         table: The study's ``[preprocess]``.
-        point_mm: Where to crop around, RAS mm; the middle of the foreground if empty.
+        subject: What of the scan the case is about.
+        survey: The scan's survey by the same table, where it is known already.
+        device: Where voxels are computed.
 
     Raises:
         ImageError: If the scan lacks a phase or shows no foreground, or the point lies outside it.
     """
-    # One thread each: cases run in parallel, and sums do not depend on the number of threads.
+    with one_thread():
+        return _preprocess(source, table, subject, survey, torch.device(device))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread a process: cases run in parallel, and sums do not depend on the number of threads."""
+    threads = torch.get_num_threads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    with threadpool_limits(1):
-        return _preprocess(source, table, point_mm)
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _preprocess(source: Volume, table: PreprocessTable, point_mm: tuple[float, ...]) -> Preprocessed:
+def _preprocess(
+    source: Volume, table: PreprocessTable, subject: Subject, survey: Survey | None, device: torch.device
+) -> Preprocessed:
+    _refuse_shear(source)
     two_valued = is_two_valued(source.array)
-    oriented = reorient_to_ras(source)
-    spacing_mm = None if table.spacing_mm == "native" else table.spacing_mm
-    resampled = resample_volume(oriented, spacing_mm, nearest=two_valued)
-    mask = find_foreground(resampled, "none" if two_valued else table.foreground)
-    intensity = fit_intensity(resampled.array, mask, "none" if two_valued else table.normalise)
-    channels = make_channels(resampled.array, table.channels)
-    channels[:, ~mask] = 0
+    own = Grid.of(reorient_to_ras(source))
+    grid = own.rescale(None if table.spacing_mm == "native" else table.spacing_mm)
+    if two_valued:
+        survey = survey_everything(source)
+        table = table.model_copy(update={"normalise": "none", "denoise": "none", "contrast": "none"})
+    elif survey is None:
+        survey = survey_scan(source, table)
+    window = open_window(survey, grid)
+    centre = locate_point(grid, own, subject.point_mm) if subject.point_mm else window.middle
+    start = crop_start(grid.shape, table.shape, centre)
     # Beyond the edge of a mask lies more of its lower value; beyond the edge of a scan lies no signal.
-    air = np.full((1, 1, 1, 1), source.array.min() if two_valued else 0, np.float32)
-    nothing = intensity.apply(make_channels(air.repeat(len(source.array), axis=0), table.channels), table.channels)
-    mapped = Volume(intensity.apply(channels, table.channels), resampled.affine)
-    shape_xyz = _reverse(mapped.array.shape[1:])
-    centre = _locate(mapped, oriented, point_mm) if point_mm else _middle(mask)
-    start = crop_start(shape_xyz, table.shape, centre)
-    cropped = crop_or_pad(mapped, start, table.shape, nothing)
-    mask_volume = Volume(mask[np.newaxis].astype(np.float32), mapped.affine)
-    cropped_mask = crop_or_pad(mask_volume, start, table.shape, np.zeros(1, np.float32)).array[0] > 0
-    outside = 1 - cropped_mask.sum() / mask.sum()
-    p1, p50, p99 = np.percentile(resampled.array[:, mask], [1, 50, 99])
+    fill = float(source.array.min()) if two_valued else 0.0
+    interpolation: Interpolation = "nearest" if two_valued else table.interpolation
+    scan = denoise(source.array, Grid.of(source).spacing_mm, table.denoise)
+    phases = sample_phases(Volume(scan, source.affine), survey, window.grid, interpolation, device)
+    inside = np.empty((len(scan), int(window.mask.sum())), np.float32)
+    cropped = np.empty((len(scan), *table.shape[::-1]), np.float32)
+    for index, phase in enumerate(phases):
+        inside[index] = phase[window.mask]
+        cropped[index] = window.crop(phase, start, table.shape, fill)
+    mask = window.crop(window.mask.astype(np.float32), start, table.shape, 0.0) > 0
+    channels = make_channels(cropped, table.channels, subject.times_s, floor=survey.floor)
+    if not two_valued:
+        channels[:, ~mask] = 0
+    intensity = fit_intensity(
+        inside[:, np.newaxis, np.newaxis], np.ones((1, 1, inside.shape[1]), bool), table.normalise
+    )
+    mapped = intensity.apply(channels, table.channels)
+    p1, p50, p99 = np.percentile(inside, (1, 50, 99))
+    moved = [motion for motion in survey.motions if not motion.is_identity]
     figures = Figures(
-        source_spacing_mm=oriented.spacing_mm,
-        source_shape=_reverse(oriented.array.shape[1:]),
+        source_spacing_mm=own.spacing_mm,
+        source_shape=own.shape,
         source_orientation=source.orientation,
         phases=len(source.array),
         crop_start=start,
-        foreground_ml=float(mask.sum() * np.prod(mapped.spacing_mm) / 1000),
-        outside_fraction=float(outside),
-        intensity_p1=float(p1),
-        intensity_p50=float(p50),
-        intensity_p99=float(p99),
+        foreground_ml=float(window.mask.sum() * np.prod(grid.spacing_mm) / 1000),
+        outside_fraction=float(1 - mask.sum() / max(1, window.mask.sum())),
+        intensity_p1=p1,
+        intensity_p50=p50,
+        intensity_p99=p99,
         offset=intensity.offset,
         scale=intensity.scale,
+        clipped_fraction=0.0,
         two_valued=two_valued,
+        snr=survey.snr,
+        left_right_ratio=survey.left_right_ratio,
+        bias_strength=survey.bias.strength if survey.bias else 1.0,
+        motion_mm=max((motion.mean_displacement_mm for motion in moved), default=0.0),
+        motion_gain=float(np.mean([motion.after - motion.before for motion in moved])) if moved else 0.0,
+        delays_s=tuple(phase.delay_s for phase in find_timed_phases(table.channels, subject.times_s).values()),
     )
-    return Preprocessed(cropped, cropped_mask, figures, () if point_mm else _find_warnings(figures, table))
+    warnings = () if subject.point_mm else _find_warnings(figures, table)
+    notes = tuple(f"phase {k}: {motion.note}" for k, motion in enumerate(survey.motions) if motion.note)
+    return Preprocessed(Volume(mapped, grid.cut(start, table.shape).affine), mask, figures, warnings + notes)
+
+
+def _refuse_shear(source: Volume) -> None:
+    axes = source.affine[:3, :3] / np.linalg.norm(source.affine[:3, :3], axis=0)
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if cosine > _LARGEST_COSINE:
+        degrees = np.degrees(np.arccos(cosine))
+        raise ImageError(
+            f"the axes of a scan must be perpendicular, two of this one meet at {degrees:.1f} degrees; "
+            "resample it onto a grid without shear first"
+        )
 
 
 def _find_warnings(figures: Figures, table: PreprocessTable) -> tuple[str, ...]:
     if table.foreground != "none" and figures.outside_fraction > OUTSIDE_WARNING:
         return (f"{figures.outside_fraction:.1%} of the foreground lies outside the crop; enlarge preprocess.shape",)
     return ()
-
-
-def _locate(resampled: Volume, scan: Volume, point_mm: tuple[float, ...]) -> np.ndarray:
-    """Voxel (x, y, z) of a point on the resampled grid, which may end a little before the scan does.
-
-    Raises:
-        ImageError: If it lies outside the scan.
-    """
-    z, y, x = scan.array.shape[1:]
-    if not holds_point(scan.affine, (z, y, x), point_mm):
-        place = ", ".join(f"{number:.0f}" for number in point_mm)
-        raise ImageError(
-            f"a mark must lie inside the scan, {place} mm (right, anterior, superior) does not; correct it"
-        )
-    return np.asarray(np.linalg.solve(resampled.affine, [*point_mm, 1.0])[:3])
-
-
-def _middle(mask: Mask) -> np.ndarray:
-    """Middle (x, y, z) of the mask's bounding box; of the volume where the mask is empty."""
-    if not mask.any():
-        return (np.array(mask.shape[::-1]) - 1) / 2
-    middles = []
-    for axis in (2, 1, 0):
-        profile = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        middles.append((profile[0] + profile[-1]) / 2)
-    return np.array(middles)
-
-
-def _reverse(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    z, y, x = shape
-    return x, y, z
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write an ``.npy`` file atomically."""
-    content = io.BytesIO()
-    np.save(content, array)
-    with atomic_path(path) as partial:
-        # Not np.save: what it raises on a full disk does not say that the disk is full.
-        partial.write_bytes(content.getbuffer())
-
-
-def save_mask(path: Path, mask: Mask) -> None:
-    """Write a mask, eight voxels a byte."""
-    save_array(path, np.packbits(mask))
-
-
-def load_mask(path: Path, shape: tuple[int, ...]) -> Mask:
-    """Read a mask of the given (z, y, x) shape."""
-    count = int(np.prod(shape))
-    return np.unpackbits(np.load(path, allow_pickle=False), count=count).reshape(shape).astype(bool)
-
-
-def figures_as_row(figures: Figures, affine: Affine) -> dict[str, Any]:
-    """Figures as one row of ``cases.csv``; tuples and the affine (row by row) are joined by ``;``."""
-    row = asdict(figures) | {"affine": affine.ravel().tolist()}
-    return {name: _join(value) for name, value in row.items()}
-
-
-def _join(value: Any) -> Any:
-    return ";".join(f"{entry:.9g}" for entry in value) if isinstance(value, tuple | list) else value

@@ -3,8 +3,10 @@
 import logging
 import os
 import shutil
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +17,6 @@ from genovox.core.artifacts import (
     hash_content,
     read_json,
     require_stage,
-    write_json,
     write_table,
 )
 from genovox.core.case import Case, read_cases
@@ -23,12 +24,21 @@ from genovox.core.errors import DataError
 from genovox.core.sections import PreprocessTable
 from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
-from genovox.preprocess.pipeline import figures_as_row, preprocess_images, save_array, save_mask
+from genovox.preprocess.cache import RECORD, fetch_step, read_step, save_array, save_mask
+from genovox.preprocess.figures import figures_as_row
+from genovox.preprocess.outliers import flag_outliers
+from genovox.preprocess.pipeline import Subject, one_thread, preprocess_volume
 from genovox.preprocess.quality import draw_quality_picture
+from genovox.preprocess.survey import Survey, survey_scan
+from genovox.scans.inspection import read_phases
+from genovox.volumes.intensity import is_two_valued
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+SURVEY_FORMAT = 1
+"""Raised by one whenever the same settings give other voxels, or another survey: what is cached is then made anew."""
+SURVEY_KEYS = ("motion", "bias", "foreground")
 FILES = {"volume.npy": "volumes/{}.npy", "mask.npy": "masks/{}.npy", "qc.png": "qc/{}.png"}
 
 
@@ -37,11 +47,13 @@ class _Task:
     case_id: str
     paths: list[Path]
     table: PreprocessTable
-    point_mm: tuple[float, ...]
-    folder: Path
+    subject: Subject
+    survey: Path
+    voxels: Path
+    device: str
 
 
-def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
+def open_stage(study: Study, run: Path, device: str) -> Stage:
     """The preprocess stage of a study whose cohort is built."""
     cohort = require_stage(run, "cohort")
     return Stage(
@@ -53,6 +65,7 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
         {},
         study.seed,
         keeps_items=True,
+        device="cuda" if device == "cuda" else "cpu",
     )
 
 
@@ -63,17 +76,9 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         DataError: If no case could be preprocessed, or the machine failed one.
     """
     cases = read_cases(stage.run / "cohort" / "cases.csv")
-    inputs = require_stage(stage.run, "cohort")["parts"]["inputs"]
-    cache = study.root / ".genovox" / "cache" / "preprocess"
-    # The case's name is part of the key because the picture shows it.
-    keys = {
-        case.case_id: hash_content(
-            [FORMAT, stage.config, case.case_id, case.point_mm, [inputs[i] for i in case.images]]
-        )
-        for case in cases
-    }
-    new = [case for case in cases if not _is_cached(cache / keys[case.case_id])]
-    failures = _preprocess_all(study, new, cache, keys, workers or available_cores())
+    tasks = _plan_tasks(study, stage, cases)
+    new = _find_new(tasks)
+    failures = _preprocess_all(new, workers or available_cores())
     made = [case for case in cases if case.case_id not in failures]
     excluded = [
         Exclusion("case", case.case_id, case.patient_id, "preprocess", "preprocess", failures[case.case_id], case.label)
@@ -84,11 +89,13 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     if not made:
         reasons = "; ".join(sorted(set(failures.values()))[:3])
         raise DataError(f"no case of {len(cases)} could be preprocessed: {reasons}")
+    places = {task.case_id: task.voxels for task in tasks}
     rows = [
-        {"case_id": case.case_id, "key": keys[case.case_id]}
-        | _link_case(stage.folder, case, cache / keys[case.case_id])
+        {"case_id": case.case_id, "key": places[case.case_id].name}
+        | _link_case(stage.folder, case, places[case.case_id])
         for case in made
     ]
+    flag_outliers(rows)
     _remove_strangers(stage.folder, {case.case_id for case in made})
     write_table(stage.folder / "cases.csv", pd.DataFrame(rows))
     warned = [row for row in rows if row["warnings"]]
@@ -97,11 +104,39 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         log.warning("%d of %d cases have warnings, such as %s: %s", len(warned), len(made), *_first_warning(warned))
 
 
-def _preprocess_all(study: Study, cases: list[Case], cache: Path, keys: dict[str, str], workers: int) -> dict[str, str]:
-    tasks = [
-        _Task(case.case_id, case.image_paths(study.root), study.preprocess, case.point_mm, cache / keys[case.case_id])
-        for case in cases
-    ]
+def _plan_tasks(study: Study, stage: Stage, cases: list[Case]) -> list[_Task]:
+    inputs = require_stage(stage.run, "cohort")["parts"]["inputs"]
+    cache = study.root / ".genovox" / "cache"
+    settings = stage.config
+    tasks = []
+    for case in cases:
+        images = [inputs[image] for image in case.images]
+        survey = hash_content([SURVEY_FORMAT, {key: settings[key] for key in SURVEY_KEYS}, images])
+        subject = Subject(case.point_mm, case.laterality, case.phase_times_s)
+        # The case's name is part of the key because the picture shows it.
+        voxels = hash_content([FORMAT, survey, settings, case.case_id, list(astuple(subject))])
+        tasks.append(
+            _Task(
+                case.case_id,
+                case.image_paths(study.root),
+                study.preprocess,
+                subject,
+                cache / "survey" / survey,
+                cache / "preprocess" / voxels,
+                stage.device,
+            )
+        )
+    return tasks
+
+
+def _find_new(tasks: list[_Task]) -> list[_Task]:
+    """The cases that are not in the cache as they were written; hashing releases the interpreter, so threads help."""
+    with ThreadPoolExecutor(available_cores()) as pool:
+        records = pool.map(lambda task: read_step(task.voxels), tasks)
+        return [task for task, record in zip(tasks, records, strict=True) if record is None]
+
+
+def _preprocess_all(tasks: list[_Task], workers: int) -> dict[str, str]:
     failures: dict[str, str] = {}
     of_machine: dict[str, str] = {}
     with show_progress("preprocessing", len(tasks)) as advance:
@@ -114,17 +149,22 @@ def _preprocess_all(study: Study, cases: list[Case], cache: Path, keys: dict[str
 
 
 def _preprocess_case(task: _Task) -> bool:
-    done = preprocess_images(task.paths, task.table, task.point_mm)
-    save_array(task.folder / "volume.npy", done.volume.array)
-    save_mask(task.folder / "mask.npy", done.mask)
-    draw_quality_picture(task.folder / "qc.png", task.case_id, done.volume, done.mask, task.table.channels)
-    row = figures_as_row(done.figures, done.volume.affine) | {"warnings": " | ".join(done.warnings)}
-    write_json(task.folder / "record.json", row)
+    source = read_phases(task.paths)
+
+    def look(folder: Path) -> dict[str, Any]:
+        with one_thread():
+            return survey_scan(source, task.table).write(folder)
+
+    def make(folder: Path) -> dict[str, Any]:
+        survey = None if is_two_valued(source.array) else Survey.read(task.survey, fetch_step(task.survey, look))
+        done = preprocess_volume(source, task.table, task.subject, survey=survey, device=task.device)
+        save_array(folder / "volume.npy", done.volume.array)
+        save_mask(folder / "mask.npy", done.mask)
+        draw_quality_picture(folder / "qc.png", task.case_id, done.volume, done.mask, task.table.channels)
+        return figures_as_row(done.figures, done.volume.affine) | {"warnings": " | ".join(done.warnings)}
+
+    fetch_step(task.voxels, make)
     return True
-
-
-def _is_cached(folder: Path) -> bool:
-    return all((folder / name).exists() for name in (*FILES, "record.json"))
 
 
 def _link_case(folder: Path, case: Case, cached: Path) -> dict[str, object]:
@@ -137,7 +177,7 @@ def _link_case(folder: Path, case: Case, cached: Path) -> dict[str, object]:
         except OSError:  # another file system, or one without hard links
             with atomic_path(target) as partial:
                 shutil.copyfile(cached / name, partial)
-    record: dict[str, object] = read_json(cached / "record.json")
+    record: dict[str, object] = read_json(cached / RECORD)["content"]
     return record
 
 

@@ -6,12 +6,12 @@ import numpy as np
 
 from genovox.core.errors import ImageError
 from genovox.core.volume import Array, Mask
-from genovox.volumes.kinetics import is_difference
+from genovox.volumes.kinetics import parse_channel
 
 
 @dataclass(frozen=True)
 class IntensityMap:
-    """``(signal - offset) / scale`` for phases, ``difference / scale`` for differences.
+    """``(signal - offset) / scale`` for phases, ``difference / scale`` for differences; absolute channels stay.
 
     Attributes:
         clip: Whether phases are limited to [0, 1] afterwards.
@@ -25,8 +25,9 @@ class IntensityMap:
         """Map channels, shape (channel, z, y, x)."""
         out = np.empty_like(channels)
         for index, name in enumerate(names):
-            if is_difference(name):
-                out[index] = channels[index] / np.float32(self.scale)
+            kind = parse_channel(name).kind
+            if kind != "signal":
+                out[index] = channels[index] if kind == "absolute" else channels[index] / np.float32(self.scale)
                 continue
             out[index] = (channels[index] - np.float32(self.offset)) / np.float32(self.scale)
             if self.clip:

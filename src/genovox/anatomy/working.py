@@ -1,0 +1,48 @@
+"""The coarse grid that anatomy is sought on, and the way back to the scan's own."""
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from genovox.core.volume import Array, Mask, Volume
+from genovox.volumes.geometry import Grid, resample_volume, sample_grid
+
+WORKING_SPACING_MM = 3.0
+
+
+def shrink_scan(volume: Volume) -> Volume:
+    """Every phase on a grid of 3 mm, or of the scan's own spacing where that is larger.
+
+    Args:
+        volume: Array (phase, z, y, x).
+    """
+    x, y, z = (max(WORKING_SPACING_MM, spacing) for spacing in volume.spacing_mm)
+    return resample_volume(volume, (x, y, z))
+
+
+def enlarge_mask(mask: Mask, coarse: Grid, fine: Grid) -> Mask:
+    """A mask of the coarse grid on the fine one, with edges as smooth as the organ's and not in steps of 3 mm.
+
+    The distance to the mask's surface is interpolated, which moves a flat surface nowhere.
+
+    Args:
+        mask: Shape (z, y, x) of ``coarse``.
+        coarse: Of ``shrink_scan``.
+        fine: Along the same axes, such as the scan's own, or a window of it.
+
+    Returns:
+        Shape (z, y, x) of ``fine``.
+    """
+    distance = torch.from_numpy(_signed_distance_mm(mask, coarse.spacing_mm))
+    return np.asarray(sample_grid(distance, coarse, fine).numpy() > 0)
+
+
+def _signed_distance_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> Array:
+    """Distance to the surface between the voxels, positive inside."""
+    if mask.all() or not mask.any():
+        return np.where(mask, 1, -1).astype(np.float32)
+    sampling = spacing_mm[::-1]
+    inside = ndimage.distance_transform_edt(mask, sampling)
+    outside = ndimage.distance_transform_edt(~mask, sampling)
+    half = min(spacing_mm) / 2
+    return np.where(mask, inside - half, half - outside).astype(np.float32)

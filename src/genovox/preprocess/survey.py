@@ -1,0 +1,173 @@
+"""A look at a scan on a coarse grid: how its phases moved, its bias field, and where the patient is.
+
+All of it is smooth or blunt, so a grid of 3 mm shows it as well as the scan's own, a hundred times faster; the voxels
+a network sees are interpolated from the scan itself, once.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genovox.anatomy.foreground import find_foreground
+from genovox.anatomy.working import WORKING_SPACING_MM
+from genovox.core.sections import PreprocessTable
+from genovox.core.volume import Array, Mask, Volume, reorient_to_ras
+from genovox.preprocess.cache import load_mask, save_array, save_mask
+from genovox.preprocess.figures import compare_sides, estimate_snr
+from genovox.volumes.bias import BiasField, fit_bias_field
+from genovox.volumes.geometry import Grid, sample_grid
+from genovox.volumes.kinetics import signal_floor
+from genovox.volumes.motion import Motion, sample_moved
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a coarse look at a scan tells.
+
+    Attributes:
+        grid: The coarse grid.
+        mask: Foreground, shape (z, y, x) of the grid.
+        motions: How each phase lies to the first; empty where motion was not asked for.
+        bias: The log bias field with mean 0; None where it was not asked for.
+        floor: Least pre-contrast signal that enhancement is divided by, of the corrected signal.
+        snr: Of the first phase, NaN where it cannot be told.
+        left_right_ratio: Signal of the left side over the right's in the first phase, NaN in a scan of one breast.
+    """
+
+    grid: Grid
+    mask: Mask
+    motions: tuple[Motion, ...] = ()
+    bias: BiasField | None = None
+    floor: float = 0.0
+    snr: float = float("nan")
+    left_right_ratio: float = float("nan")
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write what is large as files of a folder and return the rest, as JSON can hold it."""
+        save_mask(folder / "mask.npy", self.mask)
+        if self.bias is not None:
+            save_array(folder / "bias.npy", self.bias.lattice.cpu().numpy())
+        for number, motion in enumerate(self.motions):
+            if motion.displacement is not None:
+                save_array(folder / f"displacement-{number}.npy", motion.displacement.array)
+        bias = self.bias and {
+            "affine": self.bias.affine.tolist(),
+            "shape": self.bias.shape,
+            "mean": self.bias.mean,
+            "strength": self.bias.strength,
+        }
+        return {
+            "affine": self.grid.affine.tolist(),
+            "shape": self.grid.shape,
+            "motions": [_describe_motion(motion) for motion in self.motions],
+            "bias": bias,
+            "floor": self.floor,
+            "snr": self.snr,
+            "left_right_ratio": self.left_right_ratio,
+        }
+
+    @classmethod
+    def read(cls, folder: Path, record: dict[str, Any]) -> "Survey":
+        """What ``write`` wrote."""
+        x, y, z = record["shape"]
+        bias = record["bias"] and BiasField(
+            torch.from_numpy(np.load(folder / "bias.npy", allow_pickle=False)),
+            np.array(record["bias"]["affine"]),
+            tuple(record["bias"]["shape"]),
+            record["bias"]["mean"],
+            record["bias"]["strength"],
+        )
+        return cls(
+            Grid(np.array(record["affine"]), (x, y, z)),
+            load_mask(folder / "mask.npy", (z, y, x)),
+            tuple(_recall_motion(folder, number, entry) for number, entry in enumerate(record["motions"])),
+            bias,
+            record["floor"],
+            record["snr"],
+            record["left_right_ratio"],
+        )
+
+
+def _describe_motion(motion: Motion) -> dict[str, Any]:
+    entry = {field.name: getattr(motion, field.name) for field in fields(motion)}
+    displacement = entry.pop("displacement")
+    return entry | {"matrix": motion.matrix.tolist(), "grid": displacement and displacement.affine.tolist()}
+
+
+def _recall_motion(folder: Path, number: int, entry: dict[str, Any]) -> Motion:
+    entry = dict(entry)
+    grid = entry.pop("grid")
+    displacement = None
+    if grid is not None:
+        displacement = Volume(np.load(folder / f"displacement-{number}.npy", allow_pickle=False), np.array(grid))
+    return Motion(**(entry | {"matrix": np.array(entry["matrix"]), "displacement": displacement}))
+
+
+def working_grid(source: Volume) -> Grid:
+    """The coarse grid of a scan, in RAS order: 3 mm, or the scan's own spacing where that is larger."""
+    own = Grid.of(reorient_to_ras(source))
+    x, y, z = (max(WORKING_SPACING_MM, spacing) for spacing in own.spacing_mm)
+    return own.rescale((x, y, z))
+
+
+def survey_everything(source: Volume) -> Survey:
+    """The survey of a volume that is all foreground, such as a mask."""
+    grid = working_grid(source)
+    return Survey(grid, np.ones(grid.shape[::-1], bool))
+
+
+def survey_scan(source: Volume, table: PreprocessTable) -> Survey:
+    """Look at a scan.
+
+    Args:
+        source: Phases, array (phase, z, y, x), in any orientation.
+        table: The study's ``[preprocess]``; only ``motion``, ``bias`` and ``foreground`` count.
+
+    Raises:
+        ImageError: If there is no foreground, or the bias field cannot be fitted.
+    """
+    grid, own = working_grid(source), Grid.of(source)
+    coarse = Volume(sample_grid(torch.from_numpy(source.array), own, grid).numpy(), grid.affine)
+    first = coarse.array[0]
+    motions: tuple[Motion, ...] = ()
+    bias = None
+    if table.motion != "none" or table.bias != "none":
+        body = find_foreground(coarse, "body")
+        if table.motion != "none":
+            from genovox.volumes.registration import estimate_motion
+            motions = tuple(estimate_motion(coarse, body, table.motion))
+            coarse = _undo_motion(coarse, motions)
+        if table.bias != "none":
+            mean = torch.from_numpy(coarse.array.mean(axis=0))
+            bias = fit_bias_field(mean, torch.from_numpy(body), grid.affine).centred()
+            field = bias.evaluate(grid.affine, grid.shape[::-1])
+            coarse = Volume(coarse.array * torch.exp(-field).numpy(), coarse.affine)
+    mask = find_foreground(coarse, table.foreground)
+    floor = signal_floor(coarse.array[0])
+    if table.foreground == "none":
+        return Survey(grid, mask, motions, bias, floor)
+    ratio = compare_sides(first, mask, grid.spacing_mm[0])
+    return Survey(grid, mask, motions, bias, floor, _measure_snr(source, grid, mask), ratio)
+
+
+def _undo_motion(coarse: Volume, motions: tuple[Motion, ...]) -> Volume:
+    grid = Grid.of(coarse)
+    phases = [
+        torch.from_numpy(phase) if motion.is_identity else sample_moved(torch.from_numpy(phase), grid, grid, motion)
+        for phase, motion in zip(coarse.array, motions, strict=True)
+    ]
+    return Volume(torch.stack(phases).numpy(), coarse.affine)
+
+
+def _measure_snr(source: Volume, grid: Grid, mask: Mask) -> float:
+    """Of the first phase, in the middle third of its slices: noise is the same elsewhere."""
+    own = Grid.of(source)
+    x, y, z = own.shape
+    begin, end = z // 3, max(z - z // 3, z // 3 + 2)
+    slab = own.cut((0, 0, begin), (x, y, min(end, z) - begin))
+    inside = sample_grid(torch.from_numpy(mask.astype(np.float32)), grid, slab, "nearest").numpy() > 0
+    phase: Array = source.array[0, begin : min(end, z)]
+    return estimate_snr(phase, inside)
