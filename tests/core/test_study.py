@@ -5,6 +5,7 @@ import pytest
 from pydantic import BaseModel
 
 from genovox.core.errors import StudyError
+from genovox.core.sections import PRESETS
 from genovox.core.study import Study
 
 # The example of the design page, whole.
@@ -51,19 +52,11 @@ minimum_auc = 0.60
 [report]
 """
 PLANNED = [
-    "preprocess.bias",
-    "preprocess.foreground",
-    "preprocess.motion",
-    "preprocess.channels[1]",
     "train.models[2]",
     "train.models[3]",
     "train.models[4]",
 ]
 TODAY = {
-    'bias = "n4"': 'bias = "none"',
-    'foreground = "breast"': 'foreground = "body"',
-    'motion = "rigid"': 'motion = "none"',
-    "subtraction@90s": "subtraction1",
     ', "resnet50@medicalnet", "radiomics", "clinical"': "",
 }
 
@@ -102,8 +95,29 @@ def test_the_design_without_what_is_planned_is_read(tmp_path: Path) -> None:
     assert study.cohort.tests == ("genetic_tests.csv",)
     assert study.cohort.classifications == ("variant_summary_2026-11.txt.gz",)
     assert (study.cohort.clinical, study.cohort.marks) == ("clinical.csv", "marks.csv")
-    assert study.preprocess.channels == ("pre", "subtraction1", "washout")
+    assert study.preprocess.channels == ("pre", "subtraction@90s", "washout")
+    assert (study.preprocess.bias, study.preprocess.motion, study.preprocess.foreground) == ("n4", "rigid", "breast")
     assert study.train.models == ("light", "resnet18")
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_preset_gives_way_to_what_the_study_states(tmp_path: Path, preset: str) -> None:
+    study = Study.load(_write(tmp_path, _with("preprocess", f'preset = "{preset}"')))
+    for key, value in PRESETS[preset].items():
+        assert getattr(study.preprocess, key) == value
+    stated = Study.load(_write(tmp_path, _with("preprocess", f'preset = "{preset}"\nshape = [18, 19, 20]')))
+    assert stated.preprocess.shape == (18, 19, 20)
+    assert stated.preprocess.channels == PRESETS[preset]["channels"]
+
+
+def test_a_run_keeps_what_its_preset_meant(tmp_path: Path) -> None:
+    study = Study.load(_write(tmp_path, _with("preprocess", 'preset = "odelia"')))
+    study.save_snapshot(tmp_path / "run")
+    kept = Study.load_snapshot(tmp_path / "run")
+    assert kept.preprocess == study.preprocess
+    other = Study.load_snapshot(tmp_path / "run", ("preprocess.preset=mama-mia", "preprocess.shape=[18, 18, 18]"))
+    assert other.preprocess.channels == PRESETS["mama-mia"]["channels"]
+    assert other.preprocess.shape == (18, 18, 18)
 
 
 def test_defaults(tmp_path: Path) -> None:

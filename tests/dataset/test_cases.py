@@ -1,13 +1,16 @@
 """Prepared cases and their tensors."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from genovox.core.errors import DataError
 from genovox.dataset.cases import PreparedCase, load_batch, read_prepared_cases
+from genovox.volumes.nyul import LANDMARK_NAMES
 from tests.conftest import FinishedRun
 
 
@@ -24,6 +27,18 @@ def test_batch_holds_the_volumes_in_order(finished_run: FinishedRun) -> None:
     assert batch.shape == (3, 3, 24, 24, 24)
     assert batch.dtype == torch.float32
     np.testing.assert_array_equal(batch[1].numpy(), np.load(cases[1].volume))
+
+
+def test_landmarks_are_read_where_there_are_any(finished_run: FinishedRun, tmp_path: Path) -> None:
+    for name in ("cohort", "preprocess"):
+        (tmp_path / name).mkdir()
+        shutil.copy(finished_run.run / name / "cases.csv", tmp_path / name)
+    assert all(case.landmarks == () for case in read_prepared_cases(tmp_path).values())
+    table = pd.DataFrame([range(11)], columns=list(LANDMARK_NAMES)).assign(case_id="P002")
+    table.to_csv(tmp_path / "preprocess" / "landmarks.csv", index=False)
+    cases = read_prepared_cases(tmp_path)
+    assert cases["P002"].landmarks == tuple(float(number) for number in range(11))
+    assert cases["P001"].landmarks == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00 nonsense"])

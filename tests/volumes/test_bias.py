@@ -1,4 +1,11 @@
+"""SimpleITK's filter is the oracle.
+
+In some of its iterations rounding loses the brightest voxel from the histogram, so two right fits differ by a voxel's
+share: the smaller the mask, the more.
+"""
+
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +24,17 @@ AFFINE = np.array([[-3.0, 0, 0, 40], [0, 0, 2.5, -30], [0, 2.0, 0, 10], [0, 0, 0
 LARGEST_DIFFERENCE = 1e-3
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """On volumes this small threads cost more than they give."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads(), torch.get_num_threads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    torch.set_num_threads(1)
+    yield
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before[0])
+    torch.set_num_threads(before[1])
+
+
 def _draw_breast(shape: tuple[int, int, int], seed: int) -> tuple[Array, Mask, Array]:
     """Fat and gland with noise under a smooth gain: signal, mask and the log gain, each (z, y, x)."""
     random = np.random.default_rng(seed)
@@ -29,8 +47,23 @@ def _draw_breast(shape: tuple[int, int, int], seed: int) -> tuple[Array, Mask, A
     return np.abs(signal).astype(np.float32), mask, gain.astype(np.float32)
 
 
-def _fit(image: Array, mask: Mask, affine: Affine = AFFINE, **options: float) -> BiasField:
-    return fit_bias_field(torch.from_numpy(image), torch.from_numpy(mask), affine, **options)  # type: ignore[arg-type]
+def _fit(
+    image: Array,
+    mask: Mask,
+    affine: Affine = AFFINE,
+    *,
+    iterations: int = 50,
+    levels: int = 4,
+    tolerance: float = 1e-3,
+) -> BiasField:
+    return fit_bias_field(
+        torch.from_numpy(image),
+        torch.from_numpy(mask),
+        affine,
+        iterations=iterations,
+        levels=levels,
+        tolerance=tolerance,
+    )
 
 
 def _on_own_grid(field: BiasField) -> Array:
@@ -48,7 +81,7 @@ def _fit_with_itk(image: Array, mask: Mask, *, iterations: int = 50, levels: int
 
 @pytest.mark.parametrize(
     ("shape", "iterations", "levels", "tolerance"),
-    [((14, 18, 20), 50, 4, 1e-3), ((9, 21, 16), 12, 3, 0.0), ((20, 12, 13), 7, 1, 1e-6)],
+    [((12, 15, 16), 50, 4, 1e-3), ((9, 16, 13), 8, 3, 0.0), ((20, 12, 13), 30, 1, 1e-3)],
 )
 def test_the_field_is_that_of_simpleitk(
     shape: tuple[int, int, int], iterations: int, levels: int, tolerance: float
@@ -57,7 +90,7 @@ def test_the_field_is_that_of_simpleitk(
     expected = _fit_with_itk(image, mask, iterations=iterations, levels=levels, tolerance=tolerance)
     field = _fit(image, mask, iterations=iterations, levels=levels, tolerance=tolerance)
     assert field.lattice.shape == (2 ** (levels - 1) + 3,) * 3
-    assert np.ptp(expected[mask]) > 0.2
+    assert np.ptp(expected[mask]) > 100 * LARGEST_DIFFERENCE
     np.testing.assert_allclose(_on_own_grid(field)[mask], expected[mask], atol=LARGEST_DIFFERENCE, rtol=0)
     gain = np.exp(expected[mask])
     assert field.mean == pytest.approx(expected[mask].mean(), abs=LARGEST_DIFFERENCE)
@@ -66,24 +99,24 @@ def test_the_field_is_that_of_simpleitk(
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_slice_gets_the_field_of_two_dimensions(axis: int) -> None:
-    image, mask, _ = _draw_breast((1, 26, 30), 2)
-    expected = np.moveaxis(_fit_with_itk(image[0], mask[0])[np.newaxis], 0, axis)
-    image, mask = (np.ascontiguousarray(np.moveaxis(array, 0, axis)) for array in (image, mask))
-    field = _on_own_grid(_fit(image, mask))
+    slice_image, slice_mask, _ = _draw_breast((1, 22, 26), 2)
+    slice_field = _fit_with_itk(slice_image[0], slice_mask[0], iterations=10, levels=3)[np.newaxis]
+    expected, image = np.moveaxis(slice_field, 0, axis), np.moveaxis(slice_image, 0, axis).copy()
+    mask = np.moveaxis(slice_mask, 0, axis).copy()
+    field = _on_own_grid(_fit(image, mask, iterations=10, levels=3))
     np.testing.assert_allclose(field[mask], expected[mask], atol=LARGEST_DIFFERENCE, rtol=0)
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", ["left_pre", "left_post1", "right_pre"])
-def test_the_field_of_a_real_scan_is_that_of_simpleitk(real_data: Path, name: str) -> None:
-    scan = sitk.ReadImage(str(real_data / "tcga-ao-a03m" / f"{name}.nii.gz"), sitk.sitkFloat32)
+def test_the_field_of_a_real_scan_is_that_of_simpleitk(real_data: Path) -> None:
+    scan = sitk.ReadImage(str(real_data / "tcga-ao-a03m" / "left_post1.nii.gz"), sitk.sitkFloat32)
     shrink = (8, 8, 2)
     tissue = sitk.Shrink(sitk.OtsuThreshold(scan, 0, 1, 200), shrink)
     image = sitk.GetArrayFromImage(sitk.Shrink(scan, shrink))
     mask = (sitk.GetArrayFromImage(tissue) > 0) & (image > 0)
-    expected = _fit_with_itk(image, mask)
-    assert np.ptp(expected[mask]) > 0.2
-    field = _on_own_grid(_fit(image, mask))
+    expected = _fit_with_itk(image, mask, iterations=20, levels=2)
+    assert np.ptp(expected[mask]) > 100 * LARGEST_DIFFERENCE
+    field = _on_own_grid(_fit(image, mask, iterations=20, levels=2))
     np.testing.assert_allclose(field[mask], expected[mask], atol=LARGEST_DIFFERENCE, rtol=0)
 
 
@@ -112,24 +145,24 @@ def test_a_centred_field_keeps_the_scale_of_the_signal() -> None:
 
 
 @given(factor=st.floats(1e-3, 1e3), seed=st.integers(0, 20))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_the_unit_of_the_signal_does_not_matter(factor: float, seed: int) -> None:
     image, mask, _ = _draw_breast((8, 10, 12), seed)
-    field = _on_own_grid(_fit(image, mask, iterations=5, tolerance=0))
-    scaled = _on_own_grid(_fit(image * np.float32(factor), mask, iterations=5, tolerance=0))
+    field = _on_own_grid(_fit(image, mask, iterations=3, levels=2, tolerance=0))
+    scaled = _on_own_grid(_fit(image * np.float32(factor), mask, iterations=3, levels=2, tolerance=0))
     np.testing.assert_allclose(scaled, field, atol=LARGEST_DIFFERENCE)
 
 
 @given(flips=st.sets(st.integers(0, 2), min_size=1), seed=st.integers(0, 20))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_the_field_lies_in_the_patient_however_the_voxels_are_stored(flips: set[int], seed: int) -> None:
     image, mask, _ = _draw_breast((9, 10, 12), seed)
     mirror = np.eye(4)
     for axis in flips:
         mirror[2 - axis, 2 - axis], mirror[2 - axis, 3] = -1, image.shape[axis] - 1
-    turned_image, turned_mask = (np.ascontiguousarray(np.flip(array, tuple(flips))) for array in (image, mask))
-    field = _fit(image, mask, iterations=5, tolerance=0)
-    turned = _fit(turned_image, turned_mask, AFFINE @ mirror, iterations=5, tolerance=0)
+    field = _fit(image, mask, iterations=3, levels=2, tolerance=0)
+    turned_image, turned_mask = np.flip(image, tuple(flips)).copy(), np.flip(mask, tuple(flips)).copy()
+    turned = _fit(turned_image, turned_mask, AFFINE @ mirror, iterations=3, levels=2, tolerance=0)
     found = turned.evaluate(field.affine, field.shape).numpy()
     np.testing.assert_allclose(found[mask], _on_own_grid(field)[mask], atol=LARGEST_DIFFERENCE)
 
@@ -142,8 +175,7 @@ def _knots(spans: int) -> np.ndarray:
     spans=st.tuples(*[st.integers(1, 5)] * 3),
     fitted=st.tuples(*[st.integers(1, 9)] * 3),
     shape=st.tuples(*[st.integers(1, 7)] * 3),
-    step=st.tuples(*[st.floats(0.2, 3)] * 3),
-    start=st.tuples(*[st.floats(-4, 9)] * 3),
+    placing=st.tuples(*[st.tuples(st.floats(0.2, 3), st.floats(-4, 9))] * 3),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=60, deadline=None)
@@ -151,10 +183,10 @@ def test_on_any_grid_along_its_axes_the_field_is_the_spline_of_scipy(
     spans: tuple[int, int, int],
     fitted: tuple[int, int, int],
     shape: tuple[int, int, int],
-    step: tuple[float, float, float],
-    start: tuple[float, float, float],
+    placing: tuple[tuple[float, float], ...],
     seed: int,
 ) -> None:
+    step, start = zip(*placing, strict=True)
     lattice = np.random.default_rng(seed).normal(size=[count + 3 for count in spans]).astype(np.float32)
     field = BiasField(torch.from_numpy(lattice), AFFINE, fitted, 0.0, 1.0)
     to_fitted = np.diag([*step[::-1], 1.0])
@@ -235,11 +267,11 @@ def test_a_mask_of_another_grid_or_of_labels_is_refused() -> None:
         _fit(image[0], mask[0])
 
 
-@pytest.mark.parametrize("options", [{"levels": 0}, {"iterations": 0}])
-def test_no_level_and_no_iteration_are_refused(options: dict[str, int]) -> None:
+@pytest.mark.parametrize(("levels", "iterations"), [(0, 1), (1, 0)])
+def test_no_level_and_no_iteration_are_refused(levels: int, iterations: int) -> None:
     image, mask, _ = _draw_breast((4, 5, 6), 0)
-    with pytest.raises(UsageError, match="1 or more"):
-        _fit(image, mask, **options)
+    with pytest.raises(UsageError, match=f"1 or more, got {levels} and {iterations}"):
+        _fit(image, mask, levels=levels, iterations=iterations)
 
 
 def test_a_turned_grid_is_refused() -> None:

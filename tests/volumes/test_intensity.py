@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genovox.core.errors import ImageError
-from genovox.volumes.intensity import fit_intensity, is_two_valued
+from genovox.volumes.intensity import fit_intensity, gather_foreground, is_two_valued, measure_percentiles
 
 NAMES = ("pre", "post1", "subtraction1")
 
@@ -33,7 +33,100 @@ def test_percentile_is_0_to_1() -> None:
     assert ((inside > 0) & (inside < 1)).mean() == pytest.approx(0.98, abs=0.01)
 
 
-@given(kind=st.sampled_from(["joint-z", "percentile", "none"]), seed=st.integers(0, 99), gain=st.floats(0.1, 50))
+def test_pre_is_the_first_phase_of_the_foreground() -> None:
+    phases = _phases()
+    mapped = fit_intensity(phases, MASK, "pre").apply(phases, ("pre", "post1"))
+    assert mapped[0, MASK].mean() == pytest.approx(0, abs=1e-5)
+    assert mapped[0, MASK].std() == pytest.approx(1, abs=1e-5)
+    expected = (phases[1] - phases[0][MASK].mean()) / phases[0][MASK].std()
+    np.testing.assert_allclose(mapped[1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_uint8_is_whole_numbers_from_0_to_255() -> None:
+    phases = _phases()
+    uptake = phases[1] - phases[0]
+    intensity = fit_intensity(phases, MASK, "uint8")
+    mapped = intensity.apply(np.stack([*phases, uptake]), NAMES)
+    np.testing.assert_array_equal(mapped, np.rint(mapped))
+    assert mapped.dtype == np.float32
+    assert (mapped[:2, MASK].min(), mapped[:2, MASK].max()) == (0, 255)
+    assert (mapped[:2].min(), mapped[:2].max()) == (0, 255)  # outside the foreground there is more
+    assert mapped[2].min() < 0
+    # Three roundings: of each phase by half, of the difference by half.
+    assert np.abs(mapped[1] - mapped[0] - mapped[2])[MASK].max() <= 1.5
+    assert intensity.clipped_fraction == 0
+
+
+def test_absolute_channels_stay() -> None:
+    phases = _phases()
+    for kind in ("joint-z", "pre", "percentile", "uint8", "nyul", "none"):
+        mapped = fit_intensity(phases, MASK, kind).apply(phases[:1], ("enhancement1",))
+        np.testing.assert_array_equal(mapped, phases[:1])
+
+
+def test_what_is_learnt_later_leaves_the_signal() -> None:
+    phases = _phases()
+    np.testing.assert_array_equal(fit_intensity(phases, MASK, "nyul").apply(phases, ("pre", "post1")), phases)
+
+
+def test_the_clipped_share_is_told() -> None:
+    phases = np.random.default_rng(0).normal(100, 20, (2, 30, 40, 50)).astype(np.float32)
+    mask = np.ones(phases.shape[1:], bool)
+    intensity = fit_intensity(phases, mask, "percentile")
+    mapped = intensity.apply(phases, ("pre", "post1"))
+    assert intensity.clipped_fraction == pytest.approx(((mapped == 0) | (mapped == 1)).mean(), abs=1e-4)
+    assert intensity.clipped_fraction == pytest.approx(0.02, abs=1e-3)
+
+
+@given(
+    seed=st.integers(0, 999),
+    count=st.integers(1, 3000),
+    percents=st.lists(st.floats(0, 100), min_size=1, max_size=5),
+    shape=st.sampled_from(["normal", "gamma", "whole", "gap", "far"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_percentiles_are_numpys_to_a_bin(seed: int, count: int, percents: list[float], shape: str) -> None:
+    random = np.random.default_rng(seed)
+    values = {
+        "normal": random.normal(0, 1e3, count),
+        "gamma": random.gamma(2, 50, count),
+        "whole": random.integers(0, 5, count),
+        "gap": random.choice([-1e4, 0, 3, 1e5], count),
+        "far": random.normal(1e6, 30, count),
+    }[shape].astype(np.float32)
+    found = measure_percentiles(values, percents)
+    expected = np.percentile(values.astype(np.float64), percents)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=np.ptp(values.astype(np.float64)) / 65_536 * (1 + 1e-9))
+
+
+def test_percentiles_of_more_than_a_piece() -> None:
+    values = np.random.default_rng(0).gamma(3, 70, (3, 100_001)).astype(np.float32)
+    percents = (0, 1, 50, 99.9, 100)
+    expected = np.percentile(values, percents)
+    found = np.array(measure_percentiles(values, percents))
+    assert np.abs(found - expected).max() <= np.ptp(values) / 65_536
+
+
+def test_a_foreground_that_cannot_be_used() -> None:
+    phases = _phases()
+    with pytest.raises(ImageError, match="foreground is empty"):
+        fit_intensity(phases, MASK & False, "pre")
+    phases[1, 2, 3, 4] = np.nan
+    with pytest.raises(ImageError, match="must be finite"):
+        fit_intensity(phases, MASK, "joint-z")
+    assert fit_intensity(phases, MASK, "pre").scale > 0  # the first phase is sound
+    speck = np.zeros((1, 6, 7, 8), np.float32)
+    speck[0, 2, 3, 4] = 5
+    with pytest.raises(ImageError, match="98% of the foreground holds one value, 0"):
+        fit_intensity(np.repeat(speck, 2, axis=0), np.ones_like(MASK), "percentile")
+
+
+def test_the_foreground_is_gathered_phase_by_phase() -> None:
+    phases = _phases()
+    np.testing.assert_array_equal(gather_foreground(phases, MASK), phases[:, MASK].ravel())
+
+
+@given(kind=st.sampled_from(["joint-z", "pre", "percentile", "none"]), seed=st.integers(0, 99), gain=st.floats(0.1, 50))
 @settings(max_examples=50, deadline=None)
 def test_kinetics_survive(kind: str, seed: int, gain: float) -> None:
     phases = _phases(seed, gain)
@@ -45,15 +138,15 @@ def test_kinetics_survive(kind: str, seed: int, gain: float) -> None:
         np.testing.assert_allclose(mapped[1] - mapped[0], mapped[2], rtol=1e-3, atol=1e-3 * np.abs(mapped).max())
 
 
-@pytest.mark.parametrize("kind", ["joint-z", "percentile"])
+@pytest.mark.parametrize("kind", ["joint-z", "pre", "percentile", "uint8"])
 def test_scanner_gain_and_offset_vanish(kind: str) -> None:
     one, two = _phases(), _phases(gain=3, offset=40)
     names = ("pre", "post1")
     mapped = [fit_intensity(phases, MASK, kind).apply(phases, names) for phases in (one, two)]
-    np.testing.assert_allclose(mapped[0], mapped[1], atol=1e-4)
+    np.testing.assert_allclose(mapped[0], mapped[1], atol=1 if kind == "uint8" else 1e-4)
 
 
-@pytest.mark.parametrize("kind", ["joint-z", "percentile"])
+@pytest.mark.parametrize("kind", ["joint-z", "pre", "percentile", "uint8"])
 def test_a_flat_foreground(kind: str) -> None:
     with pytest.raises(ImageError, match="holds one value only"):
         fit_intensity(np.ones((1, 6, 7, 8), np.float32), MASK, kind)

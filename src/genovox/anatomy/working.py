@@ -1,8 +1,8 @@
 """The coarse grid that anatomy is sought on, and the way back to the scan's own."""
 
 import numpy as np
+import SimpleITK as sitk
 import torch
-from scipy import ndimage
 
 from genovox.core.volume import Array, Mask, Volume
 from genovox.volumes.geometry import Grid, resample_volume, sample_grid
@@ -33,16 +33,26 @@ def enlarge_mask(mask: Mask, coarse: Grid, fine: Grid) -> Mask:
     Returns:
         Shape (z, y, x) of ``fine``.
     """
-    distance = torch.from_numpy(_signed_distance_mm(mask, coarse.spacing_mm))
+    if mask.all() or not mask.any():
+        return np.full(fine.shape[::-1], bool(mask.any()))
+    distance = torch.from_numpy(surface_distance_mm(mask, coarse.spacing_mm))
     return np.asarray(sample_grid(distance, coarse, fine).numpy() > 0)
 
 
-def _signed_distance_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> Array:
-    """Distance to the surface between the voxels, positive inside."""
+def surface_distance_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> Array:
+    """Distance of every voxel to the mask's surface, which lies between voxels; positive inside.
+
+    Args:
+        mask: Shape (z, y, x).
+        spacing_mm: Along x, y, z.
+
+    References:
+        Maurer et al. (2003), doi:10.1109/TPAMI.2003.1177156.
+    """
     if mask.all() or not mask.any():
-        return np.where(mask, 1, -1).astype(np.float32)
-    sampling = spacing_mm[::-1]
-    inside = ndimage.distance_transform_edt(mask, sampling)
-    outside = ndimage.distance_transform_edt(~mask, sampling)
-    half = min(spacing_mm) / 2
-    return np.where(mask, inside - half, half - outside).astype(np.float32)
+        return np.where(mask, np.float32(np.inf), np.float32(-np.inf))
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.SetSpacing(spacing_mm)
+    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
+    # ITK measures from the centres of the mask's outermost voxels.
+    return np.asarray(sitk.GetArrayFromImage(distance) + min(spacing_mm) / 2, np.float32)

@@ -26,7 +26,7 @@ from genovox.augment.draws import (
 )
 from genovox.augment.spatial import places_of, resample, rotation_matrix
 
-_STRIDE = 4
+_COARSE = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,19 +227,22 @@ def bias_field(coefficients: Tensor, shape: tuple[int, int, int]) -> Tensor:
         coefficients: Of each degree along z, y, x; shape (n, n, n).
         shape: (D, H, W) of the field.
     """
-    axes = []
-    for side in shape:
-        line = torch.linspace(-1, 1, side, dtype=coefficients.dtype, device=coefficients.device)
-        polynomials = [torch.ones_like(line), line]
-        for degree in range(2, len(coefficients)):
-            polynomials.append(((2 * degree - 1) * line * polynomials[-1] - (degree - 1) * polynomials[-2]) / degree)
-        axes.append(torch.stack(polynomials, dim=1))
-    depth, height, width = axes
+    depth, height, width = (_legendre(side, coefficients) for side in shape)
     planes = torch.matmul(height, torch.matmul(coefficients, width.T))
-    sparse = torch.einsum("zk,kyx->zyx", depth[::_STRIDE], planes[:, ::_STRIDE, ::_STRIDE])
-    # The constant term moves the mean; a smooth field's is that of every fourth voxel.
-    planes[0] -= sparse.exp().mean().log()
+    # The constant term moves the mean, which a coarse grid tells of a smooth field.
+    coarse = _legendre(_COARSE, coefficients)
+    mean = torch.einsum("abc,za,yb,xc->zyx", coefficients, coarse, coarse, coarse).exp().mean()
+    planes[0] -= mean.log()
     return (depth @ planes.view(len(coefficients), -1)).view(shape).exp_()
+
+
+def _legendre(side: int, coefficients: Tensor) -> Tensor:
+    """Legendre polynomials up to the coefficients' degree at voxel centres of an axis that spans [-1, 1]."""
+    line = (torch.arange(side, dtype=coefficients.dtype, device=coefficients.device) + 0.5) * (2 / side) - 1
+    found = [torch.ones_like(line), line]
+    for degree in range(2, len(coefficients)):
+        found.append(((2 * degree - 1) * line * found[-1] - (degree - 1) * found[-2]) / degree)
+    return torch.stack(found, dim=1)
 
 
 def add_ghosts(sample: Tensor, axis: Axis, shift_voxels: int, strength: float) -> Tensor:

@@ -6,7 +6,6 @@ channels go on saying the same. Where they do not (a post-contrast phase alone s
 transform is not possible and is left out.
 """
 
-import re
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +21,11 @@ from genovox.augment.draws import (
     widen,
 )
 from genovox.core.errors import UsageError
+from genovox.volumes.kinetics import parse_channel
 
-_NAMED = re.compile(r"(post|subtraction|enhancement)(@?)(\d+(?:\.\d+)?)s?")
+# Measures in a unit of their own that grow with the dose, and those that it does not touch.
+_SCALED = frozenset({"peak", "washin", "initial-area"})
+_FIXED = frozenset({"ser", "time-to-peak"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,7 @@ class ContrastTiming:
         phases = read_phases(self.channels)
         return (
             phases is not None
-            and phases.in_order
+            and phases.is_ordered
             and all(phases.follow(phases.shift_time(fraction)) is not None for fraction in (-0.5, 0.5))
         )
 
@@ -150,18 +152,23 @@ class PhaseWeights:
     """Which sum of phases each channel is.
 
     Attributes:
-        weights: Shape (channel, phase), float64; phase 0 is the pre-contrast one, the others stand in order of time.
-        in_order: Whether that order is known: phases named by number and by second cannot be told apart in time.
+        weights: Shape (channel, phase), float64; phase 0 is the pre-contrast one.
+        fixed: Whether a phase stays what it is at any dose; a measure that is no sum of phases counts as one.
+        is_ordered: Whether the phases stand in order of time: those named by number and by second cannot be told
+            apart in time, and a measure of a whole curve has none.
     """
 
     weights: Tensor
-    in_order: bool
+    fixed: tuple[bool, ...]
+    is_ordered: bool
 
     def change_dose(self, factor: float) -> Tensor:
         """Map of phases, shape (phase, phase): enhancement times ``factor``."""
-        change = torch.eye(self.weights.shape[1], dtype=torch.float64) * factor
-        change[:, 0] = 1 - factor
-        change[0, 0] = 1
+        change = torch.eye(self.weights.shape[1], dtype=torch.float64)
+        for phase, fixed in enumerate(self.fixed):
+            if not fixed:
+                change[phase, phase] = factor
+                change[phase, 0] = 1 - factor
         return change
 
     def shift_time(self, fraction: float) -> Tensor:
@@ -181,8 +188,8 @@ class PhaseWeights:
         return change
 
     def spare(self) -> list[int]:
-        """Post-contrast phases the channels can do without."""
-        if not self.in_order:
+        """Post-contrast phases the channels can do without; never the only one."""
+        if not self.is_ordered or self.weights.shape[1] < 3:
             return []
         return [phase for phase in range(1, self.weights.shape[1]) if self.follow(self.drop(phase)) is not None]
 
@@ -196,19 +203,25 @@ class PhaseWeights:
 def read_phases(channels: tuple[str, ...]) -> PhaseWeights | None:
     """Weights of the phases in each channel; None if a channel is no sum of phases.
 
-    ``enhancementK`` is a difference too, of phases divided by the pre-contrast one, where a signal channel beside it
-    cannot say more: it is then a phase of its own.
+    Enhancement relative to the pre-contrast phase is a difference too, and counts as one to a phase of its own.
+
+    Raises:
+        ValueError: If there is no such channel.
     """
     terms = [_read_terms(channel) for channel in channels]
     if not channels or None in terms:
         return None
-    labels = sorted({label for found in terms if found for label in found} - {_PRE})
-    weights = torch.zeros(len(channels), 1 + len(labels), dtype=torch.float64)
+    labels = [_PRE, *sorted({label for found in terms if found for label in found} - {_PRE})]
+    weights = torch.zeros(len(channels), len(labels), dtype=torch.float64)
     for row, found in enumerate(terms):
         for label, weight in (found or {}).items():
-            weights[row, 0 if label == _PRE else 1 + labels.index(label)] += weight
-    # Position 0 tells numbers from seconds, and signal from relative signal.
-    return PhaseWeights(weights, in_order=len({label[0] for label in labels}) <= 1)
+            weights[row, labels.index(label)] += weight
+    scales = {scale for scale, _ in labels[1:]}
+    return PhaseWeights(
+        weights,
+        fixed=tuple(label == _PRE or label[0] in _FIXED for label in labels),
+        is_ordered=len(scales) <= 1 and not scales & (_SCALED | _FIXED),
+    )
 
 
 def require_phases(channels: tuple[str, ...], sample: Tensor) -> PhaseWeights:
@@ -242,19 +255,22 @@ _PRE: _Label = ("", 0.0)
 _LAST = float("inf")
 
 
-def _read_terms(channel: str) -> dict[_Label, float] | None:
-    if channel == "pre":
+def _read_terms(name: str) -> dict[_Label, float] | None:
+    """Weight of each phase in a channel; a phase is a scale (number, second) and a place on it."""
+    channel = parse_channel(name)
+    measure = channel.measure
+    if measure == "pre":
         return {_PRE: 1.0}
-    if channel == "washout":
+    if measure == "washout":
         return {("number", 1.0): 1.0, ("number", _LAST): -1.0}
-    match = _NAMED.fullmatch(channel)
-    if match is None:
+    if measure in _FIXED:
+        return {(measure, 0.0): 1.0}
+    if measure in _SCALED or measure == "enhancement":
+        return {(measure, float(channel.number)): 1.0, _PRE: -1.0}
+    scale = {"post": "number", "subtraction": "number", "post@": "second", "subtraction@": "second"}.get(measure)
+    if scale is None:
         return None
-    kind, at, number = match.groups()
-    scale = "second" if at else "number"
-    if kind == "enhancement":
-        return {(f"relative {scale}", float(number)): 1.0, _PRE: -1.0}
-    return {(scale, float(number)): 1.0} | ({_PRE: -1.0} if kind == "subtraction" else {})
+    return {(scale, float(channel.number)): 1.0} | ({_PRE: -1.0} if channel.kind == "difference" else {})
 
 
 def _refusal(channels: tuple[str, ...]) -> str:

@@ -215,7 +215,8 @@ def _bend(values: Tensor, low: Tensor, high: Tensor, exponent: float, out: Tenso
     pivot = low.clamp(min=0) + high.clamp(max=0)
     above, below = (high - pivot).clamp(min=tiny), (pivot - low).clamp(min=tiny)
     distance = values - pivot
-    scale = distance.sign().mul_((above - below) / 2).add_((above + below) / 2)
+    negative = distance.lt(0).to(values.dtype)
+    scale = (1 - negative).mul_(above).add_(negative.mul_(below))
     # Power by logarithm: a quarter of the time of pow, and equal to 1e-6; the logarithm of 0 gives 0 again.
     torch.abs(distance, out=out).div_(scale).log_().mul_(exponent).exp_().mul_(scale)
     out.copysign_(distance).add_(pivot)

@@ -14,7 +14,7 @@ from genovox.augment.draws import widen
 from genovox.augment.intensity import Blur, Gain, Gamma, LowResolution, Noise
 from genovox.augment.spatial import Warp
 from genovox.core.errors import UsageError
-from genovox.volumes.kinetics import is_difference
+from genovox.volumes.kinetics import parse_channel
 
 FORMAT = 2
 """Raised by one whenever the same seed gives other augmentation: finished folds are then trained anew."""
@@ -28,8 +28,9 @@ class Augmentation:
 
     Contrast and scanner leave a channel of at most two values (a mask) as it is: noise or gain on it would say nothing
     a scanner can say, and would blur what "inside" means. What is a mask is decided before a warp gives it partial
-    values. A signal channel is moved so that its lowest value, air, is zero while the scanner's transforms act: gain,
-    bias and gamma of a z-scored channel would otherwise turn about mean tissue.
+    values. The scanner also leaves a channel in a unit of its own (relative enhancement, a model's parameter): gain and
+    shading cancel in it. A signal channel is moved so that its lowest value, air, is zero while the scanner's
+    transforms act: gain, bias and gamma of a z-scored channel would otherwise turn about mean tissue.
 
     Args:
         name: The preset's name, for logs and reports.
@@ -67,11 +68,12 @@ class Augmentation:
 
     def _augment(self, stored: Tensor, generator: Generator) -> Tensor:
         sample = widen(stored)
-        images = [index for index, channel in enumerate(sample) if not is_mask(channel)]
-        whole = len(images) == len(sample)
-        if whole:
+        masks = [is_mask(channel) for channel in sample]
+        if not any(masks):
             sample = _apply(self.contrast, sample, generator)
         sample = _apply(self.spatial, sample, generator)
+        images = [index for index, mask in enumerate(masks) if not mask and self._kind(index) != "absolute"]
+        whole = len(images) == len(sample)
         if images and self.scanner:
             level = self._air_level(sample, images)
             seen = sample if whole else sample[images]
@@ -80,9 +82,12 @@ class Augmentation:
             sample = seen if whole else sample.index_copy(0, torch.tensor(images, device=sample.device), seen)
         return sample.to(stored.dtype)
 
+    def _kind(self, index: int) -> str:
+        return parse_channel(self.channels[index]).kind if self.channels else "unnamed"
+
     def _air_level(self, sample: Tensor, images: list[int]) -> Tensor | None:
         """What to subtract of each image channel, shape (channel, 1, 1, 1): one level for all signals."""
-        signals = [index for index in images if self.channels and not is_difference(self.channels[index])]
+        signals = [index for index in images if self._kind(index) == "signal"]
         if not signals:
             return None
         # One level: normalisation maps all phases alike, and their differences have to stay what they are.
@@ -155,7 +160,7 @@ def _build_breast_dce(channels: tuple[str, ...]) -> Augmentation:
                 elastic_probability=0.2,
             ),
         ),
-        scanner=(Bias(strength=0.15, probability=0.2), Gamma(), Gain(), Noise()),
+        scanner=(Bias(strength=0.2, probability=0.2), Gamma(), Gain(), Noise()),
     )
 
 
@@ -180,7 +185,7 @@ def _build_strong(channels: tuple[str, ...]) -> Augmentation:
             ),
         ),
         scanner=(
-            Bias(strength=0.3, probability=0.3),
+            Bias(strength=0.5, probability=0.3),
             Motion(rotation_degrees=3, translation_voxels=3, probability=0.1),
             Ghosting(strength=0.4, probability=0.1),
             LowResolution(factor=3, probability=0.15),

@@ -1,6 +1,10 @@
 """``run`` and the verbs of one stage each."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from genovox.cli.options import (
     Accept,
@@ -15,6 +19,9 @@ from genovox.cli.options import (
     Verbose,
     Workers,
 )
+
+if TYPE_CHECKING:
+    from genovox.core.study import Study
 
 
 def _make_verb(name: str, text: str, example: str) -> Callable[..., None]:
@@ -45,6 +52,56 @@ def _make_verb(name: str, text: str, example: str) -> Callable[..., None]:
     return verb
 
 
+def preprocess(
+    study: StudyPath,
+    assignments: Assignments = None,
+    out: Out = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    *,
+    show_augment: Annotated[
+        bool,
+        typer.Option("--show-augment", help="Draw what each transform of augment.preset does to a case."),
+    ] = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Turn every scan into network input, with a QC picture each.
+
+    Look at RUN/preprocess/qc, and with --show-augment at RUN/preprocess/augment.png: both show what networks see.
+
+    Example: genovox preprocess study.toml --workers 4 --show-augment
+    """
+    from genovox.cli.road import Settings, open_road, travel
+
+    settings = Settings(tuple(assignments or ()), out, workers, device, as_json, dry_run, [], "")
+    travel(study, ("preprocess",), settings, quiet=quiet, verbose=verbose)
+    if show_augment and not dry_run:
+        with open_road(study, settings, quiet=quiet, verbose=verbose) as road:
+            path = _draw_augmentation(road.study, road.run)
+        if not quiet:
+            typer.echo(f"-> {path}")
+
+
+def _draw_augmentation(study: "Study", run: Path) -> Path:
+    """The sheet of the study's preset, on the first case."""
+    import numpy as np
+
+    from genovox.augment.sheet import draw_augmentation_sheet
+    from genovox.core.artifacts import read_table
+    from genovox.core.volume import affine_spacing_mm
+
+    first = read_table(run / "preprocess" / "cases.csv", required=("case_id", "affine")).iloc[0]
+    volume = np.load(run / "preprocess" / "volumes" / f"{first['case_id']}.npy", allow_pickle=False)
+    affine = np.array([float(value) for value in first["affine"].split(";")]).reshape(4, 4)
+    path = run / "preprocess" / "augment.png"
+    names, preset = study.preprocess.channels, study.augment.preset
+    draw_augmentation_sheet(path, volume, names, affine_spacing_mm(affine), preset=preset, seed=study.seed)
+    return path
+
+
 STAGE_VERBS = (
     _make_verb(
         "run",
@@ -55,9 +112,7 @@ STAGE_VERBS = (
     _make_verb(
         "cohort", "Read manifest and labels, say who is in and who is not, and plan the folds.", "cohort study.toml"
     ),
-    _make_verb(
-        "preprocess", "Turn every scan into network input, with a QC picture each.", "preprocess study.toml --workers 4"
-    ),
+    preprocess,
     _make_verb("train", "Train and score every network of every fold; finished folds are kept.", "train study.toml"),
     _make_verb("evaluate", "Compute figures with intervals from the predictions.", "evaluate runs/my-study"),
     _make_verb("audit", "Check: is it biology, the scanner, or chance?", "audit runs/my-study"),

@@ -1,4 +1,4 @@
-"""What the study file may say one day but this version cannot do: refused by name, never ignored."""
+"""Names in a study file: those that do not exist, and those a later version brings, are refused, never ignored."""
 
 import difflib
 import json
@@ -9,29 +9,28 @@ from typing import Any
 from genovox import __version__
 from genovox.core.errors import StudyError
 
-_PLANNED: tuple[tuple[str, Callable[[Any], bool], str, str], ...] = (
-    ("preprocess.bias", lambda bias: bias == "n4", "bias field correction", 'use "none"'),
-    ("preprocess.motion", lambda motion: motion != "none", "motion correction", 'use "none"'),
-    (
-        "preprocess.foreground",
-        lambda name: name in ("breast", "brain"),
-        "this foreground",
-        'use "body" or "none"',
-    ),
-    (
-        "preprocess.normalise",
-        lambda name: name in ("nyul", "pre", "uint8"),
-        "this normalisation",
-        'use "joint-z", "percentile" or "none"',
-    ),
+_COUNT, _DELAY = r"[1-9]\d{0,3}", r"@[1-9]\d{0,3}s"
+_CHANNEL = re.compile(
+    rf"pre|(post|subtraction)({_COUNT}|{_DELAY})|washout|enhancement({_COUNT})?|washin|ser|time-to-peak"
+    rf"|initial-area({_DELAY})?|ktrans|ve|vp"
 )
-
-
-_CHANNEL = re.compile(r"pre|post[1-9]\d*|subtraction[1-9]\d*|washout")
-_PLANNED_CHANNEL = re.compile(
-    r"subtraction@\d+s|post@\d+s|enhancement\d*|washin|ser|time-to-peak|initial-area|ktrans|ve|vp"
+CHANNEL_NAMES = (
+    "pre",
+    "post1",
+    "post@90s",
+    "subtraction1",
+    "subtraction@90s",
+    "washout",
+    "enhancement",
+    "enhancement1",
+    "washin",
+    "ser",
+    "time-to-peak",
+    "initial-area",
+    "ktrans",
+    "ve",
+    "vp",
 )
-CHANNEL_NAMES = ("pre", "post1", "subtraction1", "washout")
 MODEL_NAMES = ("light", "resnet10", "resnet18", "oracle")
 MINIMUM_SIDE = {"light": 16, "resnet10": 32, "resnet18": 32, "oracle": 1}
 _PLANNED_MODEL = re.compile(
@@ -40,7 +39,7 @@ _PLANNED_MODEL = re.compile(
 
 
 def refuse_planned(content: dict[str, Any], name: str) -> None:
-    """Refuse what a later version brings.
+    """Refuse names that are unknown, stand twice, or that a later version brings.
 
     Args:
         content: The study file as parsed, valid by its schema.
@@ -49,23 +48,14 @@ def refuse_planned(content: dict[str, Any], name: str) -> None:
     Raises:
         StudyError: Naming each such key, its value and what to use today.
     """
-    lines = []
-    for place, is_planned, what, instead in _PLANNED:
-        value: Any = content
-        for key in place.split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is not None and is_planned(value):
-            lines.append(f"{name}: {place} = {json.dumps(value)}: {what} is not in genovox {__version__}; {instead}")
-    lines += [
-        f"{name}: {line}" for line in _refuse_names(content, "preprocess", "channels", _is_channel, CHANNEL_NAMES)
-    ]
+    lines = [f"{name}: {line}" for line in _refuse_names(content, "preprocess", "channels", _is_channel, CHANNEL_NAMES)]
     lines += [f"{name}: {line}" for line in _refuse_names(content, "train", "models", _is_model, MODEL_NAMES)]
     if lines:
         raise StudyError("\n".join(lines))
 
 
-def _is_channel(channel: str) -> bool | None:
-    return True if _CHANNEL.fullmatch(channel) else None if _PLANNED_CHANNEL.fullmatch(channel) else False
+def _is_channel(channel: str) -> bool:
+    return _CHANNEL.fullmatch(channel) is not None
 
 
 def _is_model(model: str) -> bool | None:

@@ -15,6 +15,7 @@ from genovox.core.errors import StudyError
 from genovox.core.planned import MINIMUM_SIDE, refuse_planned
 from genovox.core.sections import (
     ORACLE,
+    PRESETS,
     SCHEMA,
     TRUTH,
     AuditTable,
@@ -96,6 +97,10 @@ class Study(Table):
         if not path.exists():
             raise StudyError(f"{run} is no run folder (it has no study.json); give a study.toml or a folder in runs/")
         snapshot = read_json(path)
+        # A run states every key; a preset that is asked for anew must count instead of what the old one set.
+        for preset in (text.removeprefix("preprocess.preset=").strip("\"'") for text in assignments):
+            for key in PRESETS.get(preset, ()):
+                snapshot["study"]["preprocess"].pop(key, None)
         for assignment in assignments:
             _assign(snapshot["study"], assignment)
         return cls._build(snapshot["study"], str(path), (run / snapshot["root"]).resolve())

@@ -1,6 +1,6 @@
 """The preprocessed cases of a run, ready to be read by a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,10 @@ from torch import Tensor
 from genovox.core.artifacts import read_table
 from genovox.core.case import read_cases
 from genovox.core.errors import DataError
+from genovox.core.volume import Array
+from genovox.volumes.nyul import LANDMARK_NAMES
+
+LANDMARKS = "landmarks.csv"
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class PreparedCase:
     Attributes:
         key: Hash of everything its input depends on.
         volume: File of the channels, (channel, z, y, x) float32.
+        landmarks: Of its pre-contrast signal; empty where preprocessing wrote none.
+        fitted: What maps its channels by its landmarks whenever it is read, fitted on training patients of a fold.
     """
 
     case_id: str
@@ -29,6 +35,8 @@ class PreparedCase:
     label: int
     key: str
     volume: Path
+    landmarks: tuple[float, ...] = ()
+    fitted: Callable[[Array, tuple[float, ...]], Array] | None = None
 
 
 def read_prepared_cases(run: Path) -> dict[str, PreparedCase]:
@@ -38,6 +46,7 @@ def read_prepared_cases(run: Path) -> dict[str, PreparedCase]:
         TableError: If the run's tables are missing.
     """
     made = read_table(run / "preprocess" / "cases.csv", required=("case_id", "key")).set_index("case_id")["key"]
+    landmarks = _read_landmarks(run / "preprocess" / LANDMARKS)
     return {
         case.case_id: PreparedCase(
             case_id=case.case_id,
@@ -47,10 +56,19 @@ def read_prepared_cases(run: Path) -> dict[str, PreparedCase]:
             label=case.label,
             key=str(made[case.case_id]),
             volume=run / "preprocess" / "volumes" / f"{case.case_id}.npy",
+            landmarks=landmarks.get(case.case_id, ()),
         )
         for case in read_cases(run / "cohort" / "cases.csv")
         if case.case_id in made.index and case.label is not None
     }
+
+
+def _read_landmarks(path: Path) -> dict[str, tuple[float, ...]]:
+    if not path.exists():
+        return {}
+    table = read_table(path, required=("case_id", *LANDMARK_NAMES)).set_index("case_id")
+    numbers = table[list(LANDMARK_NAMES)].astype(float)
+    return {str(case_id): tuple(row) for case_id, row in zip(numbers.index, numbers.to_numpy().tolist(), strict=True)}
 
 
 def load_batch(cases: Sequence[PreparedCase]) -> Tensor:
@@ -65,12 +83,12 @@ def load_batch(cases: Sequence[PreparedCase]) -> Tensor:
     return torch.from_numpy(np.stack([_load_volume(case) for case in cases]))
 
 
-def _load_volume(case: PreparedCase) -> np.ndarray:
+def _load_volume(case: PreparedCase) -> Array:
     try:
-        array: np.ndarray = np.load(case.volume, allow_pickle=False)
+        array: Array = np.load(case.volume, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
             f"cannot read the preprocessed volume of {case.case_id} ({error}); "
             "remove the run's preprocess/stage.json and the folder .genovox/cache, then run again"
         ) from None
-    return array
+    return case.fitted(array, case.landmarks) if case.fitted else array

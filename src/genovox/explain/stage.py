@@ -14,12 +14,14 @@ from genovox.core.case import read_cases
 from genovox.core.errors import ImageError
 from genovox.core.study import Study
 from genovox.core.volume import Volume, affine_spacing_mm, write_nifti
+from genovox.dataset.cases import load_batch, read_prepared_cases
 from genovox.explain.cam import compute_gradcam
 from genovox.explain.localisation import foreground_share, map_to_scan
 from genovox.explain.picture import draw_overlay
 from genovox.preprocess.pipeline import load_mask
 from genovox.scans.inspection import read_image
 from genovox.train.checkpoint import load_network
+from genovox.train.fitted import attach_map, load_map
 
 FORMAT = 1
 METHOD = "gradcam"
@@ -106,7 +108,8 @@ def _read_scores(run: Path, model: str) -> pd.DataFrame:
 def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -> Explained:
     case_id, run = row["case_id"], stage.run
     folder = run / "train" / model / f"repeat-{row['repeat']}" / f"fold-{row['fold']}"
-    volume = np.load(run / "preprocess" / "volumes" / f"{case_id}.npy", allow_pickle=False)
+    case = attach_map([read_prepared_cases(run)[case_id]], load_map(folder, study.preprocess))
+    volume = load_batch(case)[0].numpy()
     network = load_network(folder / "network.safetensors", name=model, channels=len(volume))
     activation = compute_gradcam(network, torch.from_numpy(volume), for_positive=row["answer"] == 1)
     mask = load_mask(run / "preprocess" / "masks" / f"{case_id}.npy", volume.shape[1:])

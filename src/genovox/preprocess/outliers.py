@@ -20,13 +20,15 @@ FEWEST_CASES = 10
 LARGEST_SCORE = 5.0
 # What makes the median absolute deviation of a normal variable its SD.
 _TO_SD = 1.4826
+# What makes its mean absolute deviation its SD.
+_MEAN_TO_SD = 1.2533
 
 
 def flag_outliers(rows: list[dict[str, Any]]) -> None:
     """Add a column ``outlier`` to rows of ``cases.csv``: which figures lie far from the cohort's, and by how much.
 
-    A figure lies far where it is more than 5 robust SDs (1.4826 times the median absolute deviation) from the median.
-    The signal itself is compared on a log scale, since scanners differ by factors. Under 10 cases nothing is flagged.
+    A figure lies far where it is more than 5 robust SDs (1.4826 times the median absolute deviation, or 1.2533 times
+    the mean one where that is 0) from the median. The signal itself is compared on a log scale, since scanners differ by factors. Under 10 cases nothing is flagged.
 
     Args:
         rows: One a case; changed in place.
@@ -43,7 +45,9 @@ def flag_outliers(rows: list[dict[str, Any]]) -> None:
             continue
         scale = np.log(np.maximum(values, 1e-12)) if figure == "intensity_p50" else values
         middle = np.median(scale[known])
-        spread = _TO_SD * np.median(np.abs(scale[known] - middle))
+        distance = np.abs(scale[known] - middle)
+        # Where most cases are equal, as where few moved, the median of the distances says nothing; their mean does.
+        spread = _TO_SD * np.median(distance) or _MEAN_TO_SD * distance.mean()
         if spread == 0:
             continue
         low, high = np.percentile(values[known], [5, 95])

@@ -12,16 +12,17 @@ from threadpoolctl import threadpool_limits
 
 from genovox.core.errors import ImageError
 from genovox.core.sections import PreprocessTable
-from genovox.core.volume import Mask, Volume, reorient_to_ras
+from genovox.core.volume import Array, Mask, Volume, reorient_to_ras
 from genovox.preprocess.crop import crop_start, locate_point
 from genovox.preprocess.figures import Figures
 from genovox.preprocess.survey import Survey, survey_everything, survey_scan
 from genovox.preprocess.window import open_window, sample_phases
 from genovox.scans.inspection import read_phases
+from genovox.volumes.contrast import enhance_contrast
 from genovox.volumes.filters import denoise
 from genovox.volumes.geometry import Grid, Interpolation
-from genovox.volumes.intensity import fit_intensity, is_two_valued
-from genovox.volumes.kinetics import find_timed_phases, make_channels
+from genovox.volumes.intensity import fit_intensity, is_two_valued, measure_percentiles
+from genovox.volumes.kinetics import find_timed_phases, make_channels, parse_channel
 
 OUTSIDE_WARNING = 0.02
 _LARGEST_COSINE = 0.02
@@ -151,8 +152,8 @@ def _preprocess(
     intensity = fit_intensity(
         inside[:, np.newaxis, np.newaxis], np.ones((1, 1, inside.shape[1]), bool), table.normalise
     )
-    mapped = intensity.apply(channels, table.channels)
-    p1, p50, p99 = np.percentile(inside, (1, 50, 99))
+    mapped = _enhance(intensity.apply(channels, table.channels), mask, grid.spacing_mm, table)
+    p1, p50, p99 = measure_percentiles(inside, (1, 50, 99))
     moved = [motion for motion in survey.motions if not motion.is_identity]
     figures = Figures(
         source_spacing_mm=own.spacing_mm,
@@ -167,7 +168,7 @@ def _preprocess(
         intensity_p99=p99,
         offset=intensity.offset,
         scale=intensity.scale,
-        clipped_fraction=0.0,
+        clipped_fraction=intensity.clipped_fraction,
         two_valued=two_valued,
         snr=survey.snr,
         left_right_ratio=survey.left_right_ratio,
@@ -190,6 +191,17 @@ def _refuse_shear(source: Volume) -> None:
             f"the axes of a scan must be perpendicular, two of this one meet at {degrees:.1f} degrees; "
             "resample it onto a grid without shear first"
         )
+
+
+def _enhance(channels: Array, mask: Mask, spacing_mm: tuple[float, float, float], table: PreprocessTable) -> Array:
+    """Contrast of the signal channels: a difference or a rate would lose what its value means."""
+    if table.contrast == "none" or not mask.any():
+        return channels
+    for index, name in enumerate(table.channels):
+        if parse_channel(name).kind == "signal":
+            enhanced = enhance_contrast(channels[index], mask, table.contrast, spacing_mm=spacing_mm)
+            channels[index] = np.rint(enhanced) if table.normalise == "uint8" else enhanced
+    return channels
 
 
 def _find_warnings(figures: Figures, table: PreprocessTable) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from genovox.core.artifacts import (
     write_table,
 )
 from genovox.core.errors import DataError, SingleClassError
-from genovox.core.sections import ORACLE, TRUTH, TrainTable
+from genovox.core.sections import ORACLE, TRUTH, PreprocessTable, TrainTable
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.core.tasks import run_many, show_progress
@@ -31,6 +31,7 @@ from genovox.models.build import FORMAT as NETWORK_FORMAT
 from genovox.models.build import parameter_count
 from genovox.train.baselines import score_oracle
 from genovox.train.checkpoint import save_network
+from genovox.train.fitted import attach_map, fit_map, save_map
 from genovox.train.loop import history_rows, score_cases, train_network
 from genovox.train.resolution import Resolution, resolve
 
@@ -70,6 +71,7 @@ class FoldTask:
     folder: Path
     key: str
     table: TrainTable
+    preprocess: PreprocessTable
     preset: str
     resolution: Resolution
     training: tuple[PreparedCase, ...]
@@ -182,6 +184,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
                     folder=run / "train" / model / f"repeat-{repeat}" / f"fold-{fold}",
                     key=hash_content(content),
                     table=study.train,
+                    preprocess=study.preprocess,
                     preset=study.augment.preset,
                     resolution=resolution,
                     training=parts["train"],
@@ -197,6 +200,14 @@ def train_fold(task: FoldTask) -> str:
     """Train one network, write its folder (``fold.json`` last) and say how it went."""
     started = time.monotonic()
     (task.folder / "fold.json").unlink(missing_ok=True)
+    fitted = fit_map(task.training, task.preprocess)
+    task = replace(
+        task,
+        training=attach_map(task.training, fitted),
+        validation=attach_map(task.validation, fitted),
+        test=attach_map(task.test, fitted),
+        fixed_test=attach_map(task.fixed_test, fitted),
+    )
     trained = train_network(
         task.model,
         training=task.training,
@@ -212,6 +223,7 @@ def train_fold(task: FoldTask) -> str:
         rows += [{"case_id": case.case_id, "part": part, "score": s} for case, s in zip(cases, scores, strict=True)]
     channels = int(next(trained.network.parameters()).shape[1])
     save_network(task.folder / "network.safetensors", trained.network, name=task.model, channels=channels)
+    save_map(task.folder, fitted)
     write_table(task.folder / "history.csv", pd.DataFrame(history_rows(trained.history)))
     write_table(task.folder / "scores.csv", pd.DataFrame(rows))
     wall_s = round(time.monotonic() - started, 3)

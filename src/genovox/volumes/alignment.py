@@ -24,7 +24,7 @@ LATTICE_MM = 24.0
 _COARSE_MM = 6.0
 _FEWEST = 8
 # Smoothing before and reach of the local normalisation, mm, on the coarse and the given grid.
-_SCALES_MM = ((4.0, 12.0), (1.0, 9.0))
+_SCALES_MM = ((4.0, 12.0), (1.0, 6.0))
 _FLOOR = 0.5
 _POINTS = 60_000
 _RIGID_ROUNDS = 20
@@ -32,7 +32,8 @@ _LEAST_INSIDE = 0.3
 _SETTLED_MM = 0.01
 _FREE_ROUNDS = (6, 4)
 _CONJUGATE_STEPS = 15
-_STIFFNESS = 0.02
+_STIFFNESS = 0.01
+_LIKENESS_MM = 9.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,19 @@ def _normalise_locally(volume: Volume, mask: Mask, smoothing_mm: float, reach_mm
     return np.asarray(deviation / np.sqrt(variance + floor + np.finfo(np.float32).tiny), np.float32)
 
 
+def image_gradient(signal: Array, affine: Affine) -> list[Array]:
+    """Derivatives along RAS x, y and z in 1/mm, each of the signal's shape (z, y, x)."""
+    along = np.gradient(signal)[::-1]
+    inverse = np.linalg.inv(affine)[:3, :3].astype(np.float32)
+    parts = []
+    for axis in range(3):
+        part = np.zeros_like(signal)
+        for index in np.flatnonzero(inverse[:, axis]):
+            part += inverse[index, axis] * along[index]
+        parts.append(part)
+    return parts
+
+
 def fit_rigid(fixed: tuple[View, ...], moving: tuple[View, ...]) -> Affine:
     """Rigid motion from the fixed phase's points to the moving phase's.
 
@@ -107,7 +121,7 @@ def fit_rigid(fixed: tuple[View, ...], moving: tuple[View, ...]) -> Affine:
         arms = points - centre
         reach_mm = float(np.linalg.norm(arms, axis=1).max())
         at = tuple(places.T)
-        slope = np.stack([part[at] for part in _gradient(still.signal, still.grid)], axis=1)
+        slope = np.stack([part[at] for part in image_gradient(still.signal, still.grid.affine)], axis=1)
         jacobian = np.concatenate([slope, np.cross(arms, slope) / reach_mm], axis=1)
         expected = still.signal[at]
         image = torch.from_numpy(other.signal)
@@ -168,12 +182,14 @@ class _FreeForm:
     def __init__(self, fixed: View, moving: View, matrix: Affine, basis: Basis) -> None:
         self.fixed, self.moving, self.matrix, self.basis = fixed, moving, matrix, basis
         self.image = torch.from_numpy(moving.signal)
-        self.slope = np.stack(_gradient(fixed.signal, fixed.grid))
+        self.slope = np.stack(image_gradient(fixed.signal, fixed.grid.affine))
         z, y, x = np.indices(fixed.signal.shape, np.float32)
         affine = fixed.grid.affine.astype(np.float32)
-        self.points = np.stack([affine[i, 0] * x + affine[i, 1] * y + affine[i, 2] * z + affine[i, 3] for i in range(3)], axis=-1)
+        self.points = np.stack(
+            [affine[i, 0] * x + affine[i, 1] * y + affine[i, 2] * z + affine[i, 3] for i in range(3)], axis=-1
+        )
         # Curvature changes slowly: every second voxel along each axis is enough for it, eight times as cheap.
-        self.thin = tuple(weights[::2] for weights in basis)
+        self.thin: Basis = (basis[0][::2], basis[1][::2], basis[2][::2])
         cell = LATTICE_MM**3 / float(np.prod(fixed.grid.spacing_mm))
         self.cells = max(1.0, float(fixed.mask.sum()) / cell)
 
@@ -184,23 +200,31 @@ class _FreeForm:
         values, inside = _sample(self.image, self.moving.grid, places)
         warped = values.reshape(self.fixed.signal.shape)
         counted = inside.reshape(warped.shape) & self.fixed.mask
-        error = warped - self.fixed.signal
-        weights = _robust_weights(error, counted).astype(np.float32)
-        slope = (self.slope + np.stack(_gradient(warped, self.fixed.grid))) / 2
-        force = _contract(-weights * error * slope, self.basis)
-        curvature = {
-            (i, j): 8 * (weights * slope[i] * slope[j])[::2, ::2, ::2] for i in range(3) for j in range(i, 3)
-        }
+        error: Array = np.asarray(warped - self.fixed.signal, np.float32)
+        weights = (_robust_weights(error, counted) * self._likeness(warped)).astype(np.float32)
+        slope = (self.slope + np.stack(image_gradient(warped, self.fixed.grid.affine))) / 2
+        force = _contract(np.asarray(-weights * error * slope, np.float32), self.basis)
+        curvature = {(i, j): 8 * (weights * slope[i] * slope[j])[::2, ::2, ::2] for i in range(3) for j in range(i, 3)}
         stiffness = _STIFFNESS * float(sum(curvature[i, i].sum() for i in range(3))) / 3 / self.cells
 
         def multiply(change: Lattice) -> Lattice:
             field = _expand(change, self.thin)
-            pushed = np.stack(
-                [sum(curvature[min(i, j), max(i, j)] * field[j] for j in range(3)) for i in range(3)]
-            )
+            pushed = np.zeros_like(field)
+            for i in range(3):
+                for j in range(3):
+                    pushed[i] += curvature[min(i, j), max(i, j)] * field[j]
             return _contract(pushed, self.thin) + stiffness * _bend(change)
 
         return _solve(multiply, force - stiffness * _bend(lattice))
+
+    def _likeness(self, warped: Array) -> Array:
+        """Squared local correlation of both phases: near 0 where both hold noise only, which must not pull."""
+        steps = _LIKENESS_MM / np.array(self.fixed.grid.spacing_mm[::-1])
+        mean = [
+            ndimage.gaussian_filter(product, steps, truncate=2)
+            for product in (self.fixed.signal * warped, self.fixed.signal**2, warped**2)
+        ]
+        return np.asarray(np.maximum(mean[0], 0) ** 2 / (mean[1] * mean[2] + 1e-6))
 
 
 def _solve(multiply: Callable[[Lattice], Lattice], target: Lattice) -> Lattice:
@@ -222,9 +246,8 @@ def _solve(multiply: Callable[[Lattice], Lattice], target: Lattice) -> Lattice:
 def _bend(lattice: Lattice) -> Lattice:
     """Laplacian of the Laplacian along the three axes of the lattice, free at its ends."""
     for _ in range(2):
-        lattice = sum(
-            -np.diff(np.diff(lattice, axis=axis), axis=axis, prepend=0, append=0) for axis in (1, 2, 3)
-        )
+        slopes = [np.diff(np.diff(lattice, axis=axis), axis=axis, prepend=0, append=0) for axis in (1, 2, 3)]
+        lattice = -(slopes[0] + slopes[1] + slopes[2])
     return lattice
 
 
@@ -246,7 +269,9 @@ def _expand(lattice: npt.NDArray[np.floating], basis: Basis) -> Array:
     """The field (3, z, y, x) of a lattice."""
     along_z, along_y, along_x = basis
     field = along_y @ (lattice.astype(np.float32) @ along_x.T)
-    return np.asarray(along_z @ field.reshape(3, field.shape[1], -1)).reshape(3, len(along_z), len(along_y), len(along_x))
+    return np.asarray(along_z @ field.reshape(3, field.shape[1], -1)).reshape(
+        3, len(along_z), len(along_y), len(along_x)
+    )
 
 
 def _contract(field: Array, basis: Basis) -> Lattice:
@@ -254,13 +279,6 @@ def _contract(field: Array, basis: Basis) -> Lattice:
     along_z, along_y, along_x = basis
     parts = (along_z.T @ field.reshape(3, len(along_z), -1)).reshape(3, -1, len(along_y), len(along_x))
     return np.asarray((along_y.T @ parts) @ along_x, np.float64)
-
-
-def _gradient(signal: Array, grid: Grid) -> list[Array]:
-    """Derivatives along x, y and z in RAS mm."""
-    along = np.gradient(signal)[::-1]
-    inverse = np.linalg.inv(grid.affine)[:3, :3].astype(np.float32)
-    return [sum((inverse[j, i] * along[j] for j in range(3) if inverse[j, i] != 0), np.zeros_like(signal)) for i in range(3)]
 
 
 def _sample(image: torch.Tensor, grid: Grid, points_mm: np.ndarray) -> tuple[np.ndarray, Mask]:

@@ -14,6 +14,8 @@ TILE_MM = 40.0
 CONTRAST_LIMIT = 3.0
 
 _LEVELS = {"equalise": 65_536, "clahe": 1024}
+# Levels that share a bin of a tile's histogram: signal in whole numbers must not look like peaks to the limit.
+_LEVELS_A_BIN = {"equalise": 1, "clahe": 4}
 _HALVINGS = 30
 
 
@@ -63,28 +65,27 @@ def enhance_contrast(
         raise ImageError("contrast needs a foreground, the mask is empty; look at the scan or use another foreground")
     tiles, limit = (1, 1, 1), np.inf
     if kind == "clahe":
-        z, y, x = (
-            max(1, round(size * mm / tile_mm)) for size, mm in zip(mask.shape, spacing_mm[::-1], strict=True)
-        )
+        z, y, x = (max(1, round(size * mm / tile_mm)) for size, mm in zip(mask.shape, spacing_mm[::-1], strict=True))
         tiles, limit = (z, y, x), contrast_limit
     channels = array.reshape(-1, *mask.shape)
-    done = [_equalise(channel, mask, tiles, _LEVELS[kind], limit) for channel in channels]
+    done = [_equalise(channel, mask, kind, tiles, limit) for channel in channels]
     return np.stack(done).reshape(array.shape)
 
 
-def _equalise(channel: Array, mask: Mask, tiles: tuple[int, int, int], levels: int, limit: float) -> Array:
+def _equalise(channel: Array, mask: Mask, kind: str, tiles: tuple[int, int, int], limit: float) -> Array:
     inside = channel[mask]
     low, high = float(inside.min()), float(inside.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError("the foreground must be finite, some voxels are not; convert the scan again from its source")
     if low == high:
         raise ImageError('the foreground holds one value only, there is no contrast; use contrast = "none"')
-    scaled = np.clip(channel, low, high)
+    levels = _LEVELS[kind]
+    scaled = np.where(mask, channel, np.float32(low))
     scaled -= np.float32(low)
     scaled *= np.float32((levels - 1) / (high - low))
     scaled += np.float32(0.5)
     bins = scaled.astype(np.uint16)
-    maps = _map_tiles(_count_tiles(bins, mask, tiles, levels), limit)
+    maps = _map_tiles(_count_tiles(bins, mask, tiles, levels), limit, _LEVELS_A_BIN[kind])
     maps = maps * np.float32(high - low) + np.float32(low)
     out = channel.copy()
     for plane, (below, above, share) in enumerate(zip(*_place(mask.shape[0], tiles[0]), strict=True)):
@@ -94,7 +95,9 @@ def _equalise(channel: Array, mask: Mask, tiles: tuple[int, int, int], levels: i
     return out
 
 
-def _count_tiles(bins: npt.NDArray[np.uint16], mask: Mask, tiles: tuple[int, int, int], levels: int) -> npt.NDArray:
+def _count_tiles(
+    bins: npt.NDArray[np.uint16], mask: Mask, tiles: tuple[int, int, int], levels: int
+) -> npt.NDArray[np.int64]:
     """Histogram of the foreground in each tile, shape (z, y, x, levels)."""
     deep, high, wide = tiles
     rows, columns = (np.arange(size) * count // size for size, count in zip(mask.shape[1:], tiles[1:], strict=True))
@@ -108,20 +111,20 @@ def _count_tiles(bins: npt.NDArray[np.uint16], mask: Mask, tiles: tuple[int, int
     return counts.reshape(deep, high, wide, levels)
 
 
-def _map_tiles(counts: npt.NDArray, limit: float) -> Array:
+def _map_tiles(counts: npt.NDArray[np.int64], limit: float, levels_a_bin: int) -> Array:
     """Map of each tile, in [0, 1]: the share of its voxels below a level and half of those on it."""
-    levels = counts.shape[-1]
     counts = np.where(counts.any(-1, keepdims=True), counts, counts.sum((0, 1, 2)))
-    shares = counts / counts.sum(-1, keepdims=True)
+    shares = counts.reshape(*counts.shape[:-1], -1, levels_a_bin).sum(-1) / counts.sum(-1, keepdims=True)
     if np.isfinite(limit):
-        # What stands above the limit is spread evenly over the levels that have room: a water level, by bisection.
-        ceiling = limit / levels
+        # What stands above the limit is spread evenly over the bins that have room: a water level, by bisection.
+        ceiling = min(1.0, limit / shares.shape[-1])
         low, high = np.zeros((*shares.shape[:-1], 1)), np.full((*shares.shape[:-1], 1), ceiling)
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             short = np.minimum(shares + middle, ceiling).sum(-1, keepdims=True) < 1
             low, high = np.where(short, middle, low), np.where(short, high, middle)
         shares = np.minimum(shares + high, ceiling)
+    shares = np.repeat(shares / levels_a_bin, levels_a_bin, axis=-1)
     return np.asarray(shares.cumsum(-1) - shares / 2, dtype=np.float32)
 
 

@@ -31,9 +31,7 @@ _STEP_OF_SPACING = 0.125
 _FLAT = 1e-9
 
 
-def denoise(
-    array: Array, spacing_mm: tuple[float, float, float], kind: str, *, noise_sd: float | None = None
-) -> Array:
+def denoise(array: Array, spacing_mm: tuple[float, float, float], kind: str, *, noise_sd: float | None = None) -> Array:
     """Denoise phases that share a grid.
 
     ``gaussian``
@@ -51,7 +49,8 @@ def denoise(
         array: Shape (z, y, x) or (phase, z, y, x), pre-contrast first.
         spacing_mm: Spacing along x, y, z.
         kind: One of these, or ``none``.
-        noise_sd: SD of the noise for ``bilateral`` and ``non-local-means``; measured on the first phase if None.
+        noise_sd: SD of the noise for ``bilateral`` and ``non-local-means``; if None, the
+            root mean square of what is measured on each phase.
 
     Returns:
         Shape of ``array``; the array itself where there is nothing to do.
@@ -74,8 +73,9 @@ def denoise(
         raise ImageError("voxels must be finite to be denoised, some are not; convert the scan again from its source")
     phases = array.reshape(-1, *array.shape[-3:])
     if kind in {"bilateral", "non-local-means"}:
-        sd = estimate_noise_sd(phases[0]) if noise_sd is None else noise_sd
-        filtered = _average(phases, spacing_mm, kind, sd) if sd > 0 else phases
+        if noise_sd is None:
+            noise_sd = math.sqrt(sum(estimate_noise_sd(phase) ** 2 for phase in phases) / len(phases))
+        filtered = _average(phases, spacing_mm, kind, noise_sd) if noise_sd > 0 else phases
     elif kind == "gaussian":
         filtered = np.stack([_blur(phase, [GAUSSIAN_SD_MM / mm for mm in spacing_mm[::-1]]) for phase in phases])
     elif kind == "median":
@@ -89,8 +89,9 @@ def denoise(
 def estimate_noise_sd(phase: Array) -> float:
     """SD of white noise, from second differences within slices where the signal is above its mean.
 
-    They vanish on planes and on straight edges along an axis; their median size ignores the edges that remain. The
-    noise of an interpolated image is not white, and is estimated too low.
+    They vanish on planes and on straight edges along an axis; their median size ignores the edges that remain. Where
+    the scanner interpolated or left out the corners of k-space, noise is not white and is estimated too low, so that
+    filters do too little rather than too much.
 
     Args:
         phase: Shape (z, y, x).

@@ -203,6 +203,8 @@ does not exceed |
                 f"channel {channel.name} needs the time of each phase, got {got}; give phase_times_s, or choose other "
                 "preprocess.channels"
             )
+    if needs_times(channels):
+        phase_delays_s(times_s, injection_s)
     if floor is None:
         floor = signal_floor(phases[0]) if any(channel.kind == "absolute" for channel in parsed) else 0.0
     out = np.empty((len(parsed), *phases.shape[1:]), np.float32)

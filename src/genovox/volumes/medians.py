@@ -112,7 +112,7 @@ def _choose_pair(alive: set[Cell], below: dict[Cell, set[Cell]]) -> tuple[Cell, 
 def _exchange(low: Cell, high: Cell, below: dict[Cell, set[Cell]]) -> None:
     """What is known of the order after ``low`` took the smaller and ``high`` the larger of their values."""
     both, either = below[low] & below[high], below[low] | below[high]
-    for cell, under in below.items():
+    for under in below.values():
         has_low, has_high = low in under, high in under
         if has_low or has_high:
             under.add(low)

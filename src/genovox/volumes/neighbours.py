@@ -29,7 +29,7 @@ def average_alike(
 
     Args:
         phases: Shape (phase, z, y, x), finite.
-        offsets: Half of the neighbours (z, y, x), the other half being their opposites, each with its factor.
+        offsets: Half of the neighbours (z, y, x), at least one, each with its factor; the others are their opposites.
         patch_radius: Voxels of a patch to each side, 0 or 1 along each axis.
         scale_variance: Mean squared difference, beyond the expected one, at which the weight falls to 1/e.
         expected_variance: Mean squared difference that noise alone gives.
@@ -37,9 +37,8 @@ def average_alike(
     Returns:
         Shape (phase, z, y, x).
     """
-    reach = np.max([offset for offset, _ in offsets], axis=0, initial=0)
-    reach = np.maximum(reach, -np.min([offset for offset, _ in offsets], axis=0, initial=0))
-    # A patch around a neighbour, and the patches around all places that have a place of the volume as neighbour.
+    reach = np.abs([offset for offset, _ in offsets]).max(axis=0)
+    # Room for the patch around the farthest neighbour.
     radius = tuple(int(far + patch) for far, patch in zip(reach, patch_radius, strict=True))
     rows = [lay_out(phase, (radius[0], radius[1], radius[2])) for phase in phases]
     values = [torch.from_numpy(row.values) for row in rows]
@@ -49,7 +48,7 @@ def average_alike(
     voxels = math.prod(1 + 2 * r for r in patch_radius) * len(phases)
     steps = [step for step, r in zip(layout.steps, patch_radius, strict=True) if r]
     # Piece by piece, not offset by offset: a piece and its neighbours stay in the cache.
-    far = max((_step(offset, layout) for offset, _ in offsets), default=0)
+    far = max(_step(offset, layout) for offset, _ in offsets)
     for begin, end in layout.pieces(WIDE_PIECE_VOXELS, early=far):
         for offset, factor in offsets:
             step = _step(offset, layout)

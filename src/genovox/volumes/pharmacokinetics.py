@@ -25,8 +25,8 @@ _GAUSSIANS = ((0.809, 0.17046, 0.0563), (0.330, 0.365, 0.132))
 _ALPHA, _BETA, _SLOPE, _TAU = 1.050, 0.1685, 38.078, 0.483
 _NODES = 64
 _STEP_MIN, _LONGEST = 0.25 / 60, 20_000
-_REFINEMENTS = 4
-_CHUNK = 1 << 20
+_REFINEMENTS, _NEGLIGIBLE = 5, 1e-7
+_CHUNK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class TissueMaps:
 
 @dataclass(frozen=True)
 class _Basis:
-    """Curves at the phases for each efflux rate of the grid: what a fit is made of.
+    """Curves for each efflux rate of the grid, along the axes of ``_find_axes``: what a fit is made of.
 
     Attributes:
-        plasma: Unit vector along the plasma curve, shape (time,).
+        plasma: Unit vector along the plasma curve, shape (axis,).
         plasma_norm: Its length before.
-        tissue: Plasma convolved with the decay, shape (time, rate).
+        tissue: Plasma convolved with the decay, shape (axis, rate).
         slope: Its derivative by the logarithm of the rate.
     """
 
@@ -141,7 +141,7 @@ def fit_tofts(
 
     ``C(t) = vp Cp(t) + Ktrans integral of Cp(s) exp(-kep (t - s)) ds`` with ``kep = Ktrans / ve`` within ``RATES`` is
     fitted by least squares: variable projection over kep, whose minimum is bracketed on a grid and refined by
-    Gauss-Newton steps.
+    Gauss-Newton steps that stay in the bracket.
 
     Args:
         concentration: mM, shape (time, ...); computed where it lies, CPU or GPU, in float32.
@@ -164,18 +164,19 @@ def fit_tofts(
             f"a Tofts fit needs {needed} phases after the bolus arrived, got {reached}; give every phase and its time, "
             "or choose other preprocess.channels"
         )
+    axes = _find_axes(plasma_curve, tissue, slope)
     norm = float(np.linalg.norm(plasma_curve))
     device = concentration.device
-    unit, curves, slopes = (torch.as_tensor(c, device=device) for c in (plasma_curve / norm, tissue, slope))
+    unit, curves, slopes = (torch.as_tensor(c @ axes.T, device=device) for c in (plasma_curve / norm, tissue, slope))
     basis = _Basis(unit.float(), norm, curves.T.float().contiguous(), slopes.T.float().contiguous())
+    turn = torch.as_tensor(axes, device=device, dtype=torch.float32)
     weights, ratio = _project(unit, curves)
     flat = concentration.reshape(len(concentration), -1)
     maps = torch.empty(3, flat.shape[1], device=device)
-    step = max(1, _CHUNK // max(len(flat), _NODES))
-    for start in range(0, flat.shape[1], step):
-        part = flat[:, start : start + step].float()
+    for start in range(0, flat.shape[1], _CHUNK):
+        part = turn @ flat[:, start : start + _CHUNK].float()
         index, both, tissue_alone = _search(part, weights, ratio, extended=extended)
-        maps[:, start : start + step] = _refine(part, basis, index, both, tissue_alone)
+        maps[:, start : start + _CHUNK] = _refine(part, basis, index, both, tissue_alone)
     ktrans, rate, vp = maps.reshape(3, *concentration.shape[1:])
     return TissueMaps(ktrans, (ktrans / rate).clamp(max=1), vp)
 
@@ -198,8 +199,18 @@ def _convolve(minutes: Curve, plasma: Curve | None, rates: Curve) -> tuple[Curve
     return np.asarray(sampled, np.float64), np.array(tissue), np.array(slope)
 
 
+def _find_axes(plasma: Curve, tissue: Curve, slope: Curve) -> Curve:
+    """Orthonormal axes, (axis, time), of the few dimensions that all curves of the model lie in.
+
+    What a measured curve has outside them fits no better or worse at any rate, so many phases cost no more than a few.
+    """
+    curves = np.vstack([plasma, tissue, slope])
+    _, sizes, axes = np.linalg.svd(curves / np.linalg.norm(curves, axis=1, keepdims=True), full_matrices=False)
+    return np.asarray(axes[sizes > _NEGLIGIBLE * sizes[0]])
+
+
 def _project(plasma: torch.Tensor, tissue: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What voxels' curves are multiplied with, (1 + 2 rates, time), and the plasma that a unit of tissue explains.
+    """What voxels' curves are multiplied with, (1 + 2 rates, axis), and the plasma that a unit of tissue explains.
 
     The rows are unit vectors: plasma; tissue with plasma projected out; tissue.
     """
@@ -216,7 +227,7 @@ def _search(
     """The rate of the grid at which most of the curve is explained, and which terms are above 0 there.
 
     Args:
-        curves: Shape (time, voxel).
+        curves: Along the axes, shape (axis, voxel).
 
     Returns:
         Index of the rate, whether both terms are, whether tissue alone is; each of shape (voxel,).
@@ -225,12 +236,14 @@ def _search(
         gain, index = (weights[1 + len(ratio) :] @ curves).max(dim=0)
         return index, torch.zeros_like(index, dtype=torch.bool), gain > 0
     plasma, rest, tissue = torch.split(weights @ curves, [1, len(ratio), len(ratio)])
-    both = (rest > 0) & (plasma > rest * ratio)
-    tissue, vessel = tissue.clamp_(min=0), plasma.clamp(min=0)
-    gains = torch.where(both, plasma * plasma + rest * rest, torch.maximum(tissue, vessel).square())
+    rest.clamp_(min=0)
+    tissue.clamp_(min=0)
+    # Where plasma would count less than nothing beside tissue, tissue is alone.
+    gains = torch.where(plasma >= rest * ratio, plasma * plasma + rest * rest, tissue.square())
     index = gains.max(dim=0, keepdim=True)[1]
-    both, alone = both.gather(0, index)[0], tissue.gather(0, index)[0]
-    return index[0], both, ~both & (alone > 0) & (alone >= vessel[0])
+    beside, alone = rest.gather(0, index)[0], tissue.gather(0, index)[0]
+    counts = plasma[0] >= beside * ratio[index[0], 0]
+    return index[0], counts & (beside > 0), ~counts & (alone > 0)
 
 
 def _refine(
@@ -238,30 +251,48 @@ def _refine(
 ) -> torch.Tensor:
     """Ktrans, rate and vp at the minimum near a rate of the grid, shape (3, voxel)."""
     spacing = float(np.log(RATES[1] / RATES[0])) / (_NODES - 1)
-    plasma, pair = basis.plasma[:, None], both.float()
     along = basis.plasma @ curves
-    left = curves - plasma * (pair * along)
-    first, place = index.float(), index.float()
+    place = index.float()
+    low, high = (place - 1).clamp(min=0), (place + 1).clamp(max=_NODES - 1)
     for _ in range(_REFINEMENTS):
-        tissue, slope = (curve - plasma * (pair * (basis.plasma @ curve)) for curve in _interpolate(basis, place))
-        square = tissue.square().sum(0)
-        amount = (tissue * left).sum(0) / square
+        whole, slope = _interpolate(basis, place)
+        tissue, left, amount, vessel = _solve(curves, along, whole, basis.plasma, both)
+        slope = slope - basis.plasma[:, None] * (both * (basis.plasma @ slope))
         # The part of the slope that no change of the two amounts makes up for.
-        slope = amount * (slope - (slope * tissue).sum(0) / square * tissue)
-        step = (slope * left).sum(0) / slope.square().sum(0).clamp(min=torch.finfo(slope.dtype).tiny)
-        moved = place + (step / spacing).clamp(-1, 1)
-        place = torch.minimum(torch.maximum(moved, first - 1), first + 1).clamp(0, _NODES - 1)
+        slope = amount * (slope - (slope * tissue).sum(0) / tissue.square().sum(0) * tissue)
+        step = (slope * left).sum(0) / slope.square().sum(0).clamp(min=torch.finfo(slope.dtype).tiny) / spacing
+        low, high = torch.where(step > 0, place, low), torch.where(step < 0, place, high)
+        # Halving where Gauss-Newton would leave the bracket: the curves turn fast where tissue runs along plasma.
+        moved = place + step
+        place = torch.where((moved >= low) & (moved <= high), moved, (low + high) / 2)
+        # On the way vessels may turn out not to count.
+        tissue_alone, both = tissue_alone | (both & (vessel < 0)), both & (vessel >= 0)
     whole, _ = _interpolate(basis, place)
-    share = basis.plasma @ whole
-    tissue = whole - plasma * (pair * share)
-    some = both | tissue_alone
-    ktrans = torch.where(some, (tissue * left).sum(0) / tissue.square().sum(0), 0).clamp(min=0)
-    vessel = torch.where(both, along - ktrans * share, torch.where(some, 0, along)) / basis.plasma_norm
-    return torch.stack([ktrans, RATES[0] * torch.exp(spacing * place), vessel.clamp(min=0)])
+    _, _, amount, vessel = _solve(curves, along, whole, basis.plasma, both)
+    _, _, alone, _ = _solve(curves, along, whole, basis.plasma, torch.zeros_like(both))
+    tissue_alone, both = tissue_alone | (both & (vessel < 0)), both & (vessel >= 0)
+    ktrans = torch.where(both, amount, torch.where(tissue_alone, alone, 0)).clamp(min=0)
+    vp = torch.where(both, vessel, torch.where(tissue_alone, 0, along)).clamp(min=0) / basis.plasma_norm
+    return torch.stack([ktrans, RATES[0] * torch.exp(spacing * place), vp])
+
+
+def _solve(
+    curves: torch.Tensor, along: torch.Tensor, whole: torch.Tensor, plasma: torch.Tensor, both: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The amounts of tissue and plasma that fit best, given each voxel's tissue curve, (axis, voxel).
+
+    Returns:
+        Where both count, tissue and measured curves with plasma projected out, else as they are; the amounts, (voxel,).
+    """
+    share = plasma @ whole
+    tissue = whole - plasma[:, None] * (both * share)
+    left = curves - plasma[:, None] * (both * along)
+    amount = (tissue * left).sum(0) / tissue.square().sum(0)
+    return tissue, left, amount, along - amount * share
 
 
 def _interpolate(basis: _Basis, place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tissue curve and its slope between the rates of the grid, by cubic Hermite polynomials; shape (time, voxel)."""
+    """Tissue curve and its slope between the rates of the grid, by cubic Hermite polynomials; shape (axis, voxel)."""
     spacing = float(np.log(RATES[1] / RATES[0])) / (_NODES - 1)
     node = place.long().clamp(max=_NODES - 2)
     t = place - node
