@@ -1,40 +1,35 @@
 import numpy as np
 import pytest
 
-from genovox.anatomy.foreground import find_body, find_foreground
-from genovox.core.errors import ImageError
+from genovox.anatomy.body import find_body
+from genovox.anatomy.foreground import find_foreground
+from genovox.core.errors import ImageError, MissingExtraError
 from genovox.core.volume import Volume
 
 
-def _scan(spacing_mm: tuple[float, float, float]) -> tuple[Volume, np.ndarray]:
-    """A body of 200 x 150 x 180 mm with an air pocket and Rician noise."""
-    sizes = [round(240 / spacing) for spacing in spacing_mm[::-1]]
-    z, y, x = np.meshgrid(*(np.linspace(-120, 120, size) for size in sizes), indexing="ij")
-    body = (x / 100) ** 2 + (y / 75) ** 2 + (z / 90) ** 2 < 1
-    signal = body * 400.0
-    signal[(x**2 + y**2 + z**2) < 20**2] = 0
-    random = np.random.default_rng(1)
-    noisy = np.hypot(signal + random.normal(0, 20, body.shape), random.normal(0, 20, body.shape))
-    return Volume(noisy[np.newaxis].astype(np.float32), np.diag([*spacing_mm, 1.0])), body
+def _box() -> Volume:
+    array = np.zeros((1, 30, 30, 30), np.float32)
+    array[:, 8:22, 6:20, 7:23] = 100
+    return Volume(array, np.diag([4.0, 4.0, 4.0, 1.0]))
 
 
-@pytest.mark.parametrize("spacing_mm", [(2.0, 2.0, 3.0), (4.0, 3.0, 5.0)])
-def test_the_body_is_found_with_the_air_it_encloses(spacing_mm: tuple[float, float, float]) -> None:
-    scan, body = _scan(spacing_mm)
-    mask = find_body(scan)
-    assert mask.shape == body.shape
-    assert 2 * (mask & body).sum() / (mask.sum() + body.sum()) > 0.96
-    middle = tuple(size // 2 for size in body.shape)
-    assert mask[middle]
-    assert not mask[0, 0, 0]
+def test_everything_and_the_body() -> None:
+    assert find_foreground(_box(), "none").all()
+    np.testing.assert_array_equal(find_foreground(_box(), "body"), find_body(_box()))
 
 
-def test_everything() -> None:
-    scan, _ = _scan((4.0, 4.0, 4.0))
-    assert find_foreground(scan, "none").all()
-    np.testing.assert_array_equal(find_foreground(scan, "body"), find_body(scan))
+@pytest.mark.parametrize("kind", ["body", "breast"])
+def test_nothing(kind: str) -> None:
+    with pytest.raises(ImageError, match=r'or use foreground = .*"none"|use foreground = "body" or "none"'):
+        find_foreground(Volume(np.ones((1, 30, 30, 30), np.float32), np.diag([4.0, 4.0, 4.0, 1.0])), kind)
 
 
-def test_nothing() -> None:
-    with pytest.raises(ImageError, match=r'the foreground is empty; .* or use foreground = "none"'):
-        find_foreground(Volume(np.ones((1, 8, 8, 8), np.float32), np.eye(4)), "body")
+def test_the_brain_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genovox.anatomy.brain.missing_modules", lambda extra: [extra])
+    with pytest.raises(MissingExtraError, match=r"needs the extra \[brain\]"):
+        find_foreground(_box(), "brain")
+
+
+def test_the_brain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genovox.anatomy.foreground.find_brain", lambda volume: volume.array[0] > 50)
+    assert find_foreground(_box(), "brain").sum() == 14 * 14 * 16

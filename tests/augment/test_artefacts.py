@@ -106,7 +106,7 @@ def test_the_bias_field_is_numpys_legendre_series() -> None:
     coefficients = noise(4, 4, 4).double() * 0.1
     coefficients[0, 0, 0] = 0
     lines = [(np.arange(side) + 0.5) * 2 / side - 1 for side in (9, 10, 11)]
-    expected = np.exp(np.polynomial.legendre.leggrid3d(*lines, coefficients.numpy()))
+    expected = np.exp(np.polynomial.legendre.leggrid3d(lines[0], lines[1], lines[2], coefficients.numpy()))
     ratio = bias_field(coefficients, (9, 10, 11)).numpy() / expected
     np.testing.assert_allclose(ratio, ratio[0, 0, 0], rtol=1e-9)
 

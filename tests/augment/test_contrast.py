@@ -85,7 +85,7 @@ def test_a_dropped_phase_is_the_one_before() -> None:
         ((), False, False, False),
         (("pre",), True, True, False),
         (("post1",), False, False, False),
-        (("post1", "post2"), False, False, False),
+        (("post1", "post2"), False, False, True),
         (("pre", "post1"), True, True, False),
         (("pre", "subtraction@90s", "subtraction@300s"), True, True, True),
         (("pre", "subtraction@90s", "washout"), True, False, False),

@@ -23,11 +23,10 @@ def volume() -> np.ndarray:
 def test_the_original_each_transform_and_three_of_all(tmp_path: Path, preset: str, tiles: int) -> None:
     path = tmp_path / "sheet.png"
     draw_augmentation_sheet(path, volume(), CHANNELS, (2, 2, 2), preset=preset)
-    image = Image.open(path)
+    with Image.open(path) as image:
+        pixels = np.asarray(image)
     columns = 6
-    assert image.width == 4 + columns * (TILE + 4)
-    assert image.height == -(-tiles // columns) * (TILE + 24)
-    pixels = np.asarray(image)
+    assert pixels.shape == (-(-tiles // columns) * (TILE + 24) + 4, 4 + columns * (TILE + 4))
     shown = [
         pixels[row * (TILE + 24) + 20 :, 4 + column * (TILE + 4) :][:TILE, :TILE].max() > 100
         for row, column in (divmod(index, columns) for index in range(-(-tiles // columns) * columns))
@@ -38,7 +37,8 @@ def test_the_original_each_transform_and_three_of_all(tmp_path: Path, preset: st
 def test_right_is_left_and_anterior_is_up(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     draw_augmentation_sheet(path, volume(), CHANNELS, (2, 2, 2), preset="none", channel=1)
-    original = np.asarray(Image.open(path))[40 : 20 + TILE - 20, 24 : 4 + TILE - 20].astype(float)
+    with Image.open(path) as image:
+        original = np.asarray(image)[40 : 20 + TILE - 20, 24 : 4 + TILE - 20].astype(float)
     height, width = original.shape
     assert original[: height // 2, : width // 2].mean() > 2 * original[height // 2 :, width // 2 :].mean()
 

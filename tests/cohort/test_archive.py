@@ -354,7 +354,9 @@ def test_an_id_is_fit_to_name_a_file(name: str) -> None:
 
 def test_an_exam_to_score(tree: Tree, opened: Archive, root: Path, simulated_hospital: Path) -> None:
     case = next(case for case in opened.cases if case.patient_id == EAST)
-    volume = read_exam(simulated_hospital / "dicom" / EAST)
+    volume, times_s = read_exam(simulated_hospital / "dicom" / EAST)
+    assert len(times_s) == len(volume.array)
+    assert list(times_s) == sorted(times_s)
     expected = read_phases(case.image_paths(root))
     np.testing.assert_array_equal(volume.array, expected.array)
     np.testing.assert_allclose(volume.affine, expected.affine)

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from genovox.core.errors import ImageError
 from genovox.core.volume import Volume, reorient_to_ras
-from genovox.volumes.geometry import Grid, Interpolation, axis_weights, resample_volume, sample_grid
+from genovox.volumes.geometry import (
+    Grid,
+    Interpolation,
+    axis_weights,
+    mirror_volume,
+    resample_volume,
+    sample_grid,
+)
 
 SPACINGS = st.tuples(*[st.floats(0.5, 4)] * 3)
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
@@ -216,3 +223,13 @@ def test_any_of_the_48_orientations_is_read_where_it_lies(permutation: tuple[int
     x, y, z = turned.GetSize()
     made = sample_grid(array, Grid(affine, (x, y, z)), target).numpy()
     np.testing.assert_allclose(made, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LAS", "LPS", "RAI", "LPI"])
+def test_a_mirrored_volume_lies_where_it_lay(orientation: str) -> None:
+    scan = _scan((4, 5, 6), (1.1, 1.4, 2.0))
+    made = mirror_volume(scan, orientation)
+    assert made.orientation == orientation
+    back = reorient_to_ras(made)
+    np.testing.assert_array_equal(back.array, scan.array)
+    np.testing.assert_allclose(back.affine, scan.affine, atol=1e-12)

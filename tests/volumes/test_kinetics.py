@@ -10,7 +10,6 @@ from genovox.core.planned import CHANNEL_NAMES
 from genovox.core.volume import Array
 from genovox.simulate.kinetics import Sequence, Tissue, signal_over_time
 from genovox.volumes.delays import INJECTION_LEAD_S, TimedPhase, phase_delays_s
-from genovox.volumes.intensity import IntensityMap
 from genovox.volumes.kinetics import (
     find_timed_phases,
     is_difference,
@@ -245,12 +244,6 @@ def test_kinds() -> None:
     assert kinds == ["signal", "signal", "signal", "difference", "difference", "absolute"]
     assert [is_difference(name) for name in ("pre", "post1", "subtraction@90s", "washout", "ser")] == [0, 0, 1, 1, 0]
     assert [parse_channel(name).name for name in CHANNEL_NAMES] == list(CHANNEL_NAMES)
-
-
-def test_normalisation_leaves_absolute_channels_alone() -> None:
-    names = ("pre", "subtraction1", "enhancement1", "ser")
-    channels = np.full((4, 1, 1, 1), 60, np.float32)
-    assert IntensityMap(10.0, 50.0).apply(channels, names).ravel().tolist() == pytest.approx([1, 1.2, 60, 60])
 
 
 @pytest.mark.parametrize("name", ["", "post", "post0", "post@", "post@0s", "pre1", "ktrans1", "enhancement0", "tofts"])

@@ -44,7 +44,7 @@ def outline_body(coarse: Volume) -> Mask:
         Shape (z, y, x).
     """
     signal = coarse.array[0] - coarse.array[0].min()
-    tissue = signal > find_air_limit(signal)
+    tissue: Mask = signal > find_air_limit(signal)
     if not tissue.any():
         return tissue
     radius = [max(1, round(CLOSING_MM / spacing / 2)) for spacing in coarse.spacing_mm]
@@ -100,17 +100,12 @@ def _largest_part(mask: Mask) -> Mask:
 def _fill(body: Mask) -> Mask:
     """The body and all that air from outside cannot reach, neither in space nor within an axial slice."""
     parts, _ = ndimage.label(~body)
-    front = np.unique(parts[:, -1])
-    outside = np.isin(parts, front[front > 0]) | _open_corners(body)
-    return np.stack([ndimage.binary_fill_holes(axial) for axial in ~outside])
-
-
-def _open_corners(body: Mask) -> Mask:
-    """Air in the corners beside the back: nothing of the body lies behind it, nor beside it on one side.
-
-    Lungs that the scan's back cuts open have the chest's side beside them.
-    """
+    reached = np.isin(parts, np.setdiff1d(parts[:, -1], 0))
+    before = np.logical_or.accumulate(body[:, ::-1], axis=1)[:, ::-1]
     behind = np.logical_or.accumulate(body, axis=1)
     to_left = np.logical_or.accumulate(body, axis=2)
     to_right = np.logical_or.accumulate(body[:, :, ::-1], axis=2)[:, :, ::-1]
-    return np.asarray(~behind & ~(to_left & to_right))
+    # Where the scan's back is dark, lungs join the air around the body; they have the chest before and beside them.
+    within = to_left & to_right
+    outside = (reached & ~(before & within)) | ~(behind | within)
+    return np.stack([ndimage.binary_fill_holes(axial) for axial in ~outside])

@@ -54,7 +54,7 @@ def find_brain(volume: Volume, networks: int = 1) -> Mask:
     z, y, x = coarse.array.shape[1:]
     sides = [max(_SMALLEST_SIDE, -(-side // _DIVISOR) * _DIVISOR) for side in (z, y, x)]
     padded = torch.nn.functional.pad(scan, (0, sides[2] - x, 0, sides[1] - y, 0, sides[0] - z))
-    brain = sum(_infer(path, padded)[:z, :y, :x] for path in weights) / len(weights)
+    brain = torch.stack([_infer(path, padded)[:z, :y, :x] for path in weights]).mean(0)
     fine = sample_grid(brain, Grid.of(coarse), Grid.of(volume)).numpy()
     return _largest_part(fine > 0.5)
 
@@ -92,7 +92,8 @@ def load_network(path: Path) -> BrainNetwork:
 @torch.inference_mode()
 def _infer(path: Path, scan: torch.Tensor) -> torch.Tensor:
     """Probability of brain, shape (z, y, x)."""
-    return load_network(path)(scan).softmax(1)[0, 1]
+    logits: torch.Tensor = load_network(path)(scan)
+    return logits.softmax(1)[0, 1]
 
 
 def _largest_part(mask: Mask) -> Mask:

@@ -65,7 +65,7 @@ def find_breasts(volume: Volume) -> Breasts:
     extent = [size * step for size, step in zip(volume.array.shape[:0:-1], volume.spacing_mm, strict=True)]
     if extent[1] < _SMALLEST_EXTENT_MM or max(extent[0], extent[2]) < _SMALLEST_EXTENT_MM:
         raise ImageError(
-            f"breasts are sought in scans of at least {_SMALLEST_EXTENT_MM:.0f} mm from back to front and along one more "
+            f"breasts are sought in scans of at least {_SMALLEST_EXTENT_MM:.0f} mm from back to front and along another "
             f'axis, got {" x ".join(f"{side:.0f}" for side in extent)} mm; use foreground = "body" or "none"'
         )
     coarse = shrink_scan(volume)
@@ -99,9 +99,10 @@ def _cut_layers(coarse: Volume, body: Mask, wall: Heights) -> Mask:
     thick_mm = min(THICK_MM / 2, _SHARE_OF_THICKEST * float(radius_mm.max()))
     if not THINNEST_MM / 2 < thick_mm < np.inf:
         return np.zeros_like(front)
-    # Openings with balls, as distances to their centres.
-    near = surface_distance_mm(radius_mm > thick_mm, coarse.spacing_mm) > -thick_mm - EDGE_MM
-    layer = surface_distance_mm(radius_mm > THINNEST_MM / 2, coarse.spacing_mm) > -THINNEST_MM / 2
+    # Openings with balls, as distances to their centres; these are voxels, so the way back is half a voxel longer.
+    half = max(coarse.spacing_mm) / 2
+    near = surface_distance_mm(radius_mm > thick_mm, coarse.spacing_mm) > -thick_mm - half - EDGE_MM
+    layer = surface_distance_mm(radius_mm > THINNEST_MM / 2, coarse.spacing_mm) > -THINNEST_MM / 2 - half
     z, y, x = (slice(size, -size) for size in margin)
     front[:, first:] &= (near & layer)[z, y, x]
     return _drop_crumbs(front)

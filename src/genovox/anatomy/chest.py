@@ -159,7 +159,9 @@ def _sample_edge(coarse: Volume, body: Mask, surface: Heights) -> Array:
     forward = _slope(smooth, 1, y_mm) - slope_x[:, None] * _slope(smooth, 2, x_mm)
     forward = (forward - slope_z[:, None] * _slope(smooth, 0, z_mm)) / np.sqrt(1 + slope_x**2 + slope_z**2)[:, None]
     edge = np.maximum(sign * forward, 0) * np.clip((depth - _SKIN_MM) / 4, 0, 1)
-    z, _, x = np.meshgrid(*(np.arange(size) for size in (len(surface), len(_SEARCH_MM), surface.shape[1])), indexing="ij")
+    z, _, x = np.meshgrid(
+        *(np.arange(size) for size in (len(surface), len(_SEARCH_MM), surface.shape[1])), indexing="ij"
+    )
     y = (surface[:, None] - _SEARCH_MM[None, :, None]) / y_mm
     return np.asarray(ndimage.map_coordinates(edge.astype(np.float32), [z, y, x], order=1, mode="constant"))
 

@@ -27,7 +27,8 @@ class _Context(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inner = self.conv1(functional.leaky_relu(self.bn_1(x), _SLOPE, inplace=True))
         inner = self.conv2(functional.leaky_relu(self.bn_2(inner), _SLOPE, inplace=True))
-        return inner.add_(x)
+        added: Tensor = inner.add_(x)
+        return added
 
 
 class _Down(nn.Module):

@@ -107,7 +107,8 @@ class ContrastTiming:
         if not draw_chosen(generator, self.probability) or self.interval_fraction == 0:
             return sample
         phases = require_phases(self.channels, sample)
-        return mix_channels(sample, phases.follow(phases.shift_time(fraction)), self.channels)
+        mixing = phases.follow(phases.shift_time(fraction)) if self.is_possible() else None
+        return mix_channels(sample, mixing, self.channels)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,9 +78,7 @@ def draw_augmentation_sheet(
     tiles += [(f"{preset}, {number}", _apply(augmentation, array, seed + number)[channel]) for number in range(1, 4)]
     window = np.percentile(array[channel], [0.5, 99.7])
     rows = -(-len(tiles) // _COLUMNS)
-    sheet = Image.new(
-        "L", (_GAP + _COLUMNS * (TILE + _GAP), _HEADER + rows * (TILE + _HEADER + _GAP) - _HEADER + _GAP), _PAPER
-    )
+    sheet = Image.new("L", (_GAP + _COLUMNS * (TILE + _GAP), rows * (TILE + _HEADER + _GAP) + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(11)
     for index, (name, values) in enumerate(tiles):

@@ -20,6 +20,9 @@ def predict(
     point: Annotated[
         str, typer.Option(metavar="X,Y,Z", help="Where the lesion is, RAS mm, for a run whose cases are lesions.")
     ] = "",
+    times: Annotated[
+        str, typer.Option(metavar="S,S,...", help="Seconds at which each phase began, where channels need them.")
+    ] = "",
     *,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +39,9 @@ def predict(
 
     start_log()
     paths = [Path(part) for image in images for part in image.split(";") if part]
-    prediction = predict_scan(run, paths, model=model, device=device, point_mm=_read_point(point))
+    prediction = predict_scan(
+        run, paths, model=model, device=device, point_mm=_read_point(point), times_s=_read_times(times)
+    )
     if as_json:
         typer.echo(json.dumps(asdict(prediction), indent=2))
         return
@@ -58,3 +63,12 @@ def _read_point(text: str) -> tuple[float, ...]:
         return read_point(text.replace(",", ";"), "--point")
     except TableError:
         raise UsageError(f"--point takes X,Y,Z in mm (right, anterior, superior), got {text!r}; correct it") from None
+
+
+def _read_times(text: str) -> tuple[float, ...]:
+    from genovox.core.errors import UsageError
+
+    try:
+        return tuple(float(part) for part in text.split(",") if part)
+    except ValueError:
+        raise UsageError(f"--times takes seconds joined by commas such as 0,90,180, got {text!r}; correct it") from None

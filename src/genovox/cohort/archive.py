@@ -178,7 +178,7 @@ def _warn_of_travellers(exams: Sequence[Exam], pseudonym: Callable[[str], str]) 
         )
 
 
-def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
+def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> tuple[Volume, tuple[float, ...]]:
     """Read the one dynamic exam of a folder, for scoring a new scan.
 
     Args:
@@ -186,7 +186,7 @@ def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
         point_mm: A place in RAS mm that the exam must hold, where both breasts were scanned apart; or empty.
 
     Returns:
-        The phases, pre-contrast first, array (phase, z, y, x).
+        The phases, pre-contrast first, array (phase, z, y, x), and the acquisition time of each in seconds, or none.
 
     Raises:
         DataError: If there is none, or more than one.
@@ -207,7 +207,7 @@ def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> Volume:
     volumes = [
         read_stack([Path(path) for path in stack.files], stack.affine, stack.shape, stack.frames) for stack in stacks
     ]
-    return Volume(np.concatenate([volume.array for volume in volumes]), volumes[0].affine)
+    return Volume(np.concatenate([volume.array for volume in volumes]), volumes[0].affine), exams[0].times_s
 
 
 def _read_key(path: Path) -> bytes:

@@ -224,7 +224,7 @@ class PreprocessTable(Table):
 class AugmentTable(Table):
     """``[augment]``: random transforms of training batches."""
 
-    preset: Literal["breast-dce", "isotropic", "none"] = "breast-dce"
+    preset: Literal["none", "light", "breast-dce", "strong", "isotropic"] = "breast-dce"
 
 
 class TrainTable(Table):

@@ -13,12 +13,12 @@ from genovox.core.artifacts import Stage, read_json, read_table, require_stage, 
 from genovox.core.case import read_cases
 from genovox.core.errors import ImageError
 from genovox.core.study import Study
-from genovox.core.volume import Volume, affine_spacing_mm, write_nifti
+from genovox.core.volume import Volume, affine_spacing_mm, reorient_to_ras, write_nifti
 from genovox.dataset.cases import load_batch, read_prepared_cases
 from genovox.explain.cam import compute_gradcam
 from genovox.explain.localisation import foreground_share, map_to_scan
 from genovox.explain.picture import draw_overlay
-from genovox.preprocess.pipeline import load_mask
+from genovox.preprocess.cache import load_mask
 from genovox.scans.inspection import read_image
 from genovox.train.checkpoint import load_network
 from genovox.train.fitted import attach_map, load_map
@@ -119,12 +119,13 @@ def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -
         map_to_scan(activation.map, affine, _read_scan(study, run, case_id)),
     )
     words = {"right": "certain and right", "wrong": "certain and wrong", "borderline": "borderline"}[row["group"]]
+    ground, heat = _face_ras(affine, volume[_ground(study.preprocess.channels)], activation.map)
     draw_overlay(
         stage.folder / case_id / f"{METHOD}.png",
         f"{case_id}: {words}; label {row['label']}, score {row['score']:.2f} (threshold {row['threshold']:.2f}); "
         f"evidence for {row['answer']}",
-        volume[_ground(study.preprocess.channels)],
-        activation.map,
+        ground,
+        heat,
         affine_spacing_mm(affine),
     )
     everything = bool(mask.all())
@@ -140,6 +141,11 @@ def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -
         foreground_share=None if everything else foreground_share(activation.map, mask),
         foreground_fraction=None if everything else float(mask.mean()),
     )
+
+
+def _face_ras(affine: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Arrays (z, y, x) as pictures want them, whatever orientation the study asks for."""
+    return [reorient_to_ras(Volume(array[np.newaxis], affine)).array[0] for array in arrays]
 
 
 def _ground(channels: tuple[str, ...]) -> int:

@@ -16,8 +16,6 @@ from genovox.lesions.enhancement import Uptake
 # Standard deviations of the blobs sought: lesions of about 7 to 60 mm (a ball of radius r answers most at r / sqrt 3).
 _SCALES_MM = (2.0, 3.0, 4.5, 6.5, 9.5, 13.5)
 _BALL = 3**0.5
-# Blobs below this many spreads of the tissue are noise and background enhancement.
-_FAINTEST = 2.0
 MOST_CANDIDATES = 24
 # A lesion is where the uptake is more than half way from its surroundings to its brightest part.
 _HALF = 0.5
@@ -99,10 +97,11 @@ def find_seeds(uptake: Uptake) -> list[Seed]:
         radius[better] = scale_mm * _BALL
     best[~uptake.tissue] = 0
     size = [2 * max(1, round(3.0 / step)) + 1 for step in uptake.spacing_mm[::-1]]
-    peaks = (best == ndimage.maximum_filter(best, size)) & (best > _FAINTEST * uptake.spread / 3)
+    peaks = (best == ndimage.maximum_filter(best, size)) & (best > 0)
     places = np.argwhere(peaks)
     seeds = [
-        Seed((int(z), int(y), int(x)), float(radius[z, y, x]), float(best[z, y, x] / uptake.spread)) for z, y, x in places
+        Seed((int(z), int(y), int(x)), float(radius[z, y, x]), float(best[z, y, x] / uptake.spread))
+        for z, y, x in places
     ]
     return sorted(seeds, key=lambda seed: -seed.response)[: 8 * MOST_CANDIDATES]
 
@@ -121,7 +120,10 @@ def measure_blobness(signal: Array, scale_mm: float, spacing_mm: tuple[float, fl
     steps = np.array(spacing_mm[::-1])
     sigma = scale_mm / steps
     smooth = ndimage.gaussian_filter(signal, sigma, truncate=3, mode="nearest")
-    first = [np.gradient(smooth, steps[axis], axis=axis) if smooth.shape[axis] > 1 else np.zeros_like(smooth) for axis in range(3)]
+    first = [
+        np.gradient(smooth, steps[axis], axis=axis) if smooth.shape[axis] > 1 else np.zeros_like(smooth)
+        for axis in range(3)
+    ]
     downward = -sum(np.gradient(first[axis], steps[axis], axis=axis) for axis in range(3) if smooth.shape[axis] > 1)
     out = np.zeros(signal.shape, np.float32)
     at = downward > 0
@@ -131,9 +133,24 @@ def measure_blobness(signal: Array, scale_mm: float, spacing_mm: tuple[float, fl
             if smooth.shape[j] > 1:
                 matrix[:, i, j] = matrix[:, j, i] = -np.gradient(first[i], steps[j], axis=j)[at]
     # Smoothing takes (1 + s^2/r^2) from a blob; s^2 makes what is left comparable between scales.
-    least = np.linalg.eigvalsh(matrix)[:, 0]
-    out[at] = np.maximum(least, 0) * np.float32(scale_mm**2)
+    out[at] = np.maximum(_least_eigenvalue(matrix), 0) * np.float32(scale_mm**2)
     return out
+
+
+def _least_eigenvalue(matrix: Array) -> Array:
+    """Of symmetric matrices (n, 3, 3), by Cardano's formula, ten times as fast as LAPACK on many small ones.
+
+    References:
+        Smith (1961), doi:10.1145/355578.366316.
+    """
+    mean = np.trace(matrix, axis1=1, axis2=2) / 3
+    rest = matrix - mean[:, None, None] * np.eye(3, dtype=np.float32)
+    size = np.sqrt(np.einsum("nij,nij->n", rest, rest) / 6)
+    a, b, c = rest[:, 0, 0], rest[:, 1, 1], rest[:, 2, 2]
+    d, e, f = rest[:, 0, 1], rest[:, 0, 2], rest[:, 1, 2]
+    half = (a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)) / 2
+    angle = np.arccos(np.clip(half / np.maximum(size**3, np.finfo(np.float32).tiny), -1, 1)) / 3
+    return np.asarray(mean + 2 * size * np.cos(angle + 2 * np.pi / 3))
 
 
 def grow_candidate(uptake: Uptake, seed: Seed) -> Candidate | None:
@@ -160,7 +177,10 @@ def grow_candidate(uptake: Uptake, seed: Seed) -> Candidate | None:
     sizes[0] = 0
     if not sizes.any():
         return None
-    mask = np.asarray(ndimage.binary_fill_holes(parts == sizes.argmax()))
+    # A rim may be open where it is thin, and its core belongs to it all the same.
+    part = np.pad(parts == sizes.argmax(), 2)
+    closed = ndimage.binary_closing(part, ndimage.generate_binary_structure(3, 1), 2)[2:-2, 2:-2, 2:-2]
+    mask = np.asarray(ndimage.binary_fill_holes(closed) & tissue)
     if mask.sum() * np.prod(uptake.spacing_mm) / 1000 < _SMALLEST_ML:
         return None
     return Candidate(seed, box, mask, threshold)

@@ -87,9 +87,9 @@ def _measure_window(scan: Volume, breasts: Breasts, body: Mask, window: tuple[sl
     affine = Grid.of(scan).cut((x.start, y.start, z.start), (1, 1, 1)).affine
     phases = np.ascontiguousarray(scan.array[:, z, y, x])
     sampling = scan.spacing_mm[::-1]
-    depth_mm, outer_mm = _measure_depth(body, sampling)
+    depth_mm, outer_mm = _measure_depth(body[window], sampling)
     breast = breasts.mask[window]
-    tissue = breast & (outer_mm[window] > SKIN_MM)
+    tissue = breast & (outer_mm > SKIN_MM)
     if not tissue.any():
         raise ImageError("no breast tissue is left under the skin; look at the scan")
     early = _early_uptake(phases, breast, sampling)
@@ -104,7 +104,7 @@ def _measure_window(scan: Volume, breasts: Breasts, body: Mask, window: tuple[sl
         early,
         signal_floor(scan.array[0]),
         tissue,
-        depth_mm[window],
+        depth_mm,
         breasts.left[window],
         body[window],
         level,

@@ -8,6 +8,7 @@ from genovox.core.errors import UsageError
 from genovox.core.sections import ORACLE, PreprocessTable
 from genovox.models.blocks import Network
 from genovox.train.checkpoint import load_network
+from genovox.train.fitted import FittedMap, load_map
 from genovox.train.crossval import NETWORKS
 
 RANGES = ("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "intensity_p50", "intensity_p99", "foreground_ml")
@@ -21,6 +22,7 @@ class Bundle:
         preprocess: How the networks' own cases were preprocessed.
         model: The network's name.
         networks: One a fold and repeat, in evaluation mode.
+        maps: What each network's fold fitted on its training patients, None where nothing is.
         ranges: Smallest and largest value of the training cohort by figure.
         phases: Phases of the case that has the fewest.
         most_phases: Phases of the case that has the most.
@@ -30,6 +32,7 @@ class Bundle:
     preprocess: PreprocessTable
     model: str
     networks: list[Network]
+    maps: list[FittedMap | None]
     ranges: dict[str, tuple[float, float]]
     phases: int
     most_phases: int
@@ -65,16 +68,17 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
         raise UsageError(f"--model must be one of {', '.join(models)}, got {model!r}")
     folders = [run / "train" / name for name in read_json(run / "train" / NETWORKS)]
     records = {folder: read_json(folder / "fold.json") for folder in folders}
+    own = {folder: record for folder, record in records.items() if record["model"] == model}
     networks = [
         load_network(folder / "network.safetensors", name=model, channels=record["channels"])
-        for folder, record in records.items()
-        if record["model"] == model
+        for folder, record in own.items()
     ]
+    settings = PreprocessTable.model_validate(preprocess["parts"]["config"])
+    maps = [load_map(folder, settings) for folder in own]
     table = read_table(run / "preprocess" / "cases.csv")
     columns = {name: table[name].astype(float) for name in RANGES if name in table.columns}
     spacing = table["source_spacing_mm"].str.split(";", expand=True).astype(float)
     columns |= {f"spacing_{axis}_mm": spacing[index] for index, axis in enumerate("xyz")}
     ranges = {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
-    settings = PreprocessTable.model_validate(preprocess["parts"]["config"])
     phases = table["phases"].astype(int)
-    return Bundle(settings, model, networks, ranges, int(phases.min()), int(phases.max()), _is_around_points(run))
+    return Bundle(settings, model, networks, maps, ranges, int(phases.min()), int(phases.max()), _is_around_points(run))

@@ -9,10 +9,12 @@ import torch
 from genovox.cohort.archive import read_exam
 from genovox.cohort.manifest import refuse_disorder
 from genovox.core.errors import UsageError
-from genovox.predict.bundle import RANGES, Bundle, load_bundle
-from genovox.preprocess.pipeline import Figures, preprocess_volume
+from genovox.predict.bundle import Bundle, RANGES, Bundle, load_bundle
+from genovox.preprocess.figures import Figures
+from genovox.preprocess.pipeline import Preprocessed, Subject, preprocess_volume
 from genovox.scans.inspection import read_phases
 from genovox.train.resolution import choose_device
+from genovox.volumes.kinetics import needs_times
 
 NOTICE = "Research use only; this does not replace a genetic test."
 TOLERANCE = 0.1
@@ -50,7 +52,13 @@ class Prediction:
 
 
 def predict_scan(
-    run: Path, images: list[Path], *, model: str = "", device: str = "auto", point_mm: tuple[float, ...] = ()
+    run: Path,
+    images: list[Path],
+    *,
+    model: str = "",
+    device: str = "auto",
+    point_mm: tuple[float, ...] = (),
+    times_s: tuple[float, ...] = (),
 ) -> Prediction:
     """Preprocess a scan as the run did and score it with every fold's network.
 
@@ -60,6 +68,8 @@ def predict_scan(
         model: Network to use; the study's primary model if empty.
         device: ``auto``, ``cpu`` or ``cuda``.
         point_mm: The lesion's place in RAS mm, where the run's cases are lesions.
+        times_s: Acquisition time of each phase, where a channel needs it and the images do not hold it; a DICOM folder
+            does.
 
     Raises:
         UsageError: If the run is not trained or holds no such network, or needs a point or none.
@@ -76,16 +86,18 @@ def predict_scan(
             else "the cases of this run are not lesions, so there is nothing to crop around; leave --point out"
         )
     if len(images) == 1 and images[0].is_dir():
-        scan = read_exam(images[0], point_mm)
+        scan, stated_s = read_exam(images[0], point_mm)
+        times_s = times_s or stated_s
     else:
         refuse_disorder([path.name for path in images], "IMAGE")
         scan = read_phases(images)
-    done = preprocess_volume(scan, bundle.preprocess, point_mm)
-    target = choose_device(device)
-    batch = torch.from_numpy(done.volume.array)[None].to(target)
-    with torch.inference_mode():
-        logits = [network.to(target)(batch).double().item() for network in bundle.networks]
-    scores = 1 / (1 + np.exp(-np.array(logits)))
+    if needs_times(bundle.preprocess.channels) and len(times_s) != len(scan.array):
+        raise UsageError(
+            f"channels of this run need the time of each phase, got {len(times_s)} for {len(scan.array)} phases; "
+            "give the DICOM folder, or --times=S,S,… in seconds"
+        )
+    done = preprocess_volume(scan, bundle.preprocess, Subject(point_mm, times_s=times_s))
+    scores = 1 / (1 + np.exp(-_infer(bundle, done.face(bundle.preprocess.orientation), choose_device(device))))
     return Prediction(
         model=bundle.model,
         probability=float(scores.mean()),
@@ -95,6 +107,16 @@ def predict_scan(
         networks=len(scores),
         warnings=[*compare_with_cohort(done.figures, bundle), *done.warnings],
     )
+
+
+def _infer(bundle: Bundle, done: Preprocessed, device: str) -> np.ndarray:
+    """The logit of each network, shape (network,)."""
+    logits = []
+    with torch.inference_mode():
+        for network, fitted in zip(bundle.networks, bundle.maps, strict=True):
+            channels = fitted(done.volume.array, done.landmarks) if fitted else done.volume.array
+            logits.append(network.to(device)(torch.from_numpy(channels)[None].to(device)).double().item())
+    return np.array(logits)
 
 
 def compare_with_cohort(figures: Figures, bundle: Bundle) -> list[str]:

@@ -27,8 +27,9 @@ _MEAN_TO_SD = 1.2533
 def flag_outliers(rows: list[dict[str, Any]]) -> None:
     """Add a column ``outlier`` to rows of ``cases.csv``: which figures lie far from the cohort's, and by how much.
 
-    A figure lies far where it is more than 5 robust SDs (1.4826 times the median absolute deviation, or 1.2533 times
-    the mean one where that is 0) from the median. The signal itself is compared on a log scale, since scanners differ by factors. Under 10 cases nothing is flagged.
+    A figure lies far where it is more than 5 robust SDs from the median: 1.4826 times the median absolute deviation, or
+    1.2533 times the mean one where that is 0. The signal itself is compared on a log scale, since scanners differ by
+    factors. Under 10 cases nothing is flagged.
 
     Args:
         rows: One a case; changed in place.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,15 @@ from genovox.preprocess.window import open_window, sample_phases
 from genovox.scans.inspection import read_phases
 from genovox.volumes.contrast import enhance_contrast
 from genovox.volumes.filters import denoise
-from genovox.volumes.geometry import Grid, Interpolation
+from genovox.volumes.geometry import Grid, Interpolation, mirror_volume
 from genovox.volumes.intensity import fit_intensity, is_two_valued, measure_percentiles
 from genovox.volumes.kinetics import find_timed_phases, make_channels, parse_channel
+from genovox.volumes.nyul import measure_landmarks
 
 OUTSIDE_WARNING = 0.02
 _LARGEST_COSINE = 0.02
+FIGURE_SAMPLE = 2_000_000
+"""Voxels that the percentiles of the record are taken from; what maps the signal counts all."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,23 @@ class Preprocessed:
     """Network input of one case and how it came about.
 
     Attributes:
-        volume: Channels, array (channel, z, y, x) float32 in RAS order, whatever orientation the study asks for.
+        volume: Channels, array (channel, z, y, x) float32 in RAS order.
         mask: Foreground in the crop, shape (z, y, x).
         figures: What ``preprocess/cases.csv`` records.
         warnings: What a person should look at.
+        landmarks: Of the pre-contrast signal, where the study normalises by them; empty otherwise.
     """
 
     volume: Volume
     mask: Mask
     figures: Figures
     warnings: tuple[str, ...]
+    landmarks: tuple[float, ...] = ()
+
+    def face(self, orientation: str) -> "Preprocessed":
+        """The same with axes mirrored to run as a study wants its volumes written, such as ``LAS``."""
+        mask = mirror_volume(Volume(self.mask[np.newaxis].astype(np.float32), self.volume.affine), orientation)
+        return replace(self, volume=mirror_volume(self.volume, orientation), mask=mask.array[0] > 0)
 
 
 def preprocess_images(
@@ -128,6 +138,10 @@ def _preprocess(
     own = Grid.of(reorient_to_ras(source))
     grid = own.rescale(None if table.spacing_mm == "native" else table.spacing_mm)
     if two_valued:
+        if table.normalise == "nyul":
+            raise ImageError(
+                "a volume of two values has no landmarks; use another preprocess.normalise (masks are never normalised)"
+            )
         survey = survey_everything(source)
         table = table.model_copy(update={"normalise": "none", "denoise": "none", "contrast": "none"})
     elif survey is None:
@@ -140,20 +154,19 @@ def _preprocess(
     interpolation: Interpolation = "nearest" if two_valued else table.interpolation
     scan = denoise(source.array, Grid.of(source).spacing_mm, table.denoise)
     phases = sample_phases(Volume(scan, source.affine), survey, window.grid, interpolation, device)
-    inside = np.empty((len(scan), int(window.mask.sum())), np.float32)
+    voxels = np.flatnonzero(window.mask)
+    inside = np.empty((len(scan), len(voxels)), np.float32)
     cropped = np.empty((len(scan), *table.shape[::-1]), np.float32)
     for index, phase in enumerate(phases):
-        inside[index] = phase[window.mask]
+        phase.ravel().take(voxels, out=inside[index], mode="clip")
         cropped[index] = window.crop(phase, start, table.shape, fill)
     mask = window.crop(window.mask.astype(np.float32), start, table.shape, 0.0) > 0
     channels = make_channels(cropped, table.channels, subject.times_s, floor=survey.floor)
     if not two_valued:
         channels[:, ~mask] = 0
-    intensity = fit_intensity(
-        inside[:, np.newaxis, np.newaxis], np.ones((1, 1, inside.shape[1]), bool), table.normalise
-    )
+    intensity = fit_intensity(inside, table.normalise)
     mapped = _enhance(intensity.apply(channels, table.channels), mask, grid.spacing_mm, table)
-    p1, p50, p99 = measure_percentiles(inside, (1, 50, 99))
+    p1, p50, p99 = measure_percentiles(inside[:, :: max(1, inside.size // FIGURE_SAMPLE)], (1, 50, 99))
     moved = [motion for motion in survey.motions if not motion.is_identity]
     figures = Figures(
         source_spacing_mm=own.spacing_mm,
@@ -179,7 +192,9 @@ def _preprocess(
     )
     warnings = () if subject.point_mm else _find_warnings(figures, table)
     notes = tuple(f"phase {k}: {motion.note}" for k, motion in enumerate(survey.motions) if motion.note)
-    return Preprocessed(Volume(mapped, grid.cut(start, table.shape).affine), mask, figures, warnings + notes)
+    landmarks = measure_landmarks(inside[0]) if table.normalise == "nyul" else ()
+    volume = Volume(mapped, grid.cut(start, table.shape).affine)
+    return Preprocessed(volume, mask, figures, warnings + notes, landmarks)
 
 
 def _refuse_shear(source: Volume) -> None:

@@ -32,12 +32,14 @@ from genovox.preprocess.quality import draw_quality_picture
 from genovox.preprocess.survey import Survey, survey_scan
 from genovox.scans.inspection import read_phases
 from genovox.volumes.intensity import is_two_valued
+from genovox.volumes.nyul import LANDMARK_NAMES
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2
 SURVEY_FORMAT = 1
 """Raised by one whenever the same settings give other voxels, or another survey: what is cached is then made anew."""
+LANDMARKS = "landmarks"
 SURVEY_KEYS = ("motion", "bias", "foreground")
 FILES = {"volume.npy": "volumes/{}.npy", "mask.npy": "masks/{}.npy", "qc.png": "qc/{}.png"}
 
@@ -95,6 +97,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         | _link_case(stage.folder, case, places[case.case_id])
         for case in made
     ]
+    _write_landmarks(stage.folder, rows)
     flag_outliers(rows)
     _remove_strangers(stage.folder, {case.case_id for case in made})
     write_table(stage.folder / "cases.csv", pd.DataFrame(rows))
@@ -158,16 +161,18 @@ def _preprocess_case(task: _Task) -> bool:
     def make(folder: Path) -> dict[str, Any]:
         survey = None if is_two_valued(source.array) else Survey.read(task.survey, fetch_step(task.survey, look))
         done = preprocess_volume(source, task.table, task.subject, survey=survey, device=task.device)
-        save_array(folder / "volume.npy", done.volume.array)
-        save_mask(folder / "mask.npy", done.mask)
         draw_quality_picture(folder / "qc.png", task.case_id, done.volume, done.mask, task.table.channels)
-        return figures_as_row(done.figures, done.volume.affine) | {"warnings": " | ".join(done.warnings)}
+        faced = done.face(task.table.orientation)
+        save_array(folder / "volume.npy", faced.volume.array)
+        save_mask(folder / "mask.npy", faced.mask)
+        row = figures_as_row(done.figures, faced.volume.affine)
+        return row | {"warnings": " | ".join(done.warnings), LANDMARKS: done.landmarks}
 
     fetch_step(task.voxels, make)
     return True
 
 
-def _link_case(folder: Path, case: Case, cached: Path) -> dict[str, object]:
+def _link_case(folder: Path, case: Case, cached: Path) -> dict[str, Any]:
     for name, pattern in FILES.items():
         target = folder / pattern.format(case.case_id)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -177,8 +182,19 @@ def _link_case(folder: Path, case: Case, cached: Path) -> dict[str, object]:
         except OSError:  # another file system, or one without hard links
             with atomic_path(target) as partial:
                 shutil.copyfile(cached / name, partial)
-    record: dict[str, object] = read_json(cached / RECORD)["content"]
+    record: dict[str, Any] = read_json(cached / RECORD)["content"]
     return record
+
+
+def _write_landmarks(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Beside ``cases.csv``, where the study's normalisation learns from them."""
+    table = {row["case_id"]: row.pop(LANDMARKS) for row in rows}
+    if all(table.values()):
+        names = pd.DataFrame(table.values(), columns=list(LANDMARK_NAMES))
+        names.insert(0, "case_id", list(table))
+        write_table(folder / "landmarks.csv", names)
+    else:
+        (folder / "landmarks.csv").unlink(missing_ok=True)
 
 
 def _remove_strangers(folder: Path, case_ids: set[str]) -> None:
@@ -189,5 +205,5 @@ def _remove_strangers(folder: Path, case_ids: set[str]) -> None:
                 path.unlink()
 
 
-def _first_warning(rows: list[dict[str, object]]) -> tuple[object, object]:
+def _first_warning(rows: list[dict[str, Any]]) -> tuple[object, object]:
     return rows[0]["case_id"], rows[0]["warnings"]

@@ -16,6 +16,7 @@ from genovox.scans.voxels import read_stack
 
 UNKNOWN = "unknown"
 STACK_SUFFIX = ".json"
+MOST_PHASES = 100
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,21 @@ def read_phases(paths: list[Path]) -> Volume:
         paths: One file (3D, or 4D with phases last) or one 3D file a phase, in phase order.
 
     Raises:
-        ImageError: If a file is unreadable or the phases do not share one grid.
+        ImageError: If a file is unreadable, the phases do not share one grid, or there are more than 100.
     """
-    volumes = [read_image(path) for path in paths]
-    first = volumes[0]
-    if len(volumes) == 1:
+    if len(paths) > MOST_PHASES:
+        raise ImageError(_too_many(len(paths)))
+    first = read_image(paths[0])
+    if len(paths) == 1:
+        if len(first.array) > MOST_PHASES:
+            raise ImageError(_too_many(len(first.array)))
         return first
-    for number, (path, volume) in enumerate(zip(paths, volumes, strict=True), start=1):
+    phases = np.empty((len(paths), *first.array.shape[1:]), np.float32)
+    for number, path in enumerate(paths, start=1):
+        volume = first if number == 1 else read_image(path)
         if len(volume.array) != 1:
             raise ImageError(f"{path.name} holds {len(volume.array)} phases; give one file a phase, or one 4D file")
-        if volume.array.shape != first.array.shape:
+        if volume.array.shape[1:] != first.array.shape[1:]:
             raise ImageError(
                 f"phases must share one grid, phase {number} ({path.name}) is {_matrix(volume)} and phase 1 is "
                 f"{_matrix(first)}; resample them onto one grid"
@@ -80,7 +86,15 @@ def read_phases(paths: list[Path]) -> Volume:
                 f"phases must share one grid, phase {number} ({path.name}) lies elsewhere than phase 1; "
                 "resample them onto one grid"
             )
-    return Volume(np.concatenate([volume.array for volume in volumes]), first.affine)
+        phases[number - 1] = volume.array[0]
+    return Volume(phases, first.affine)
+
+
+def _too_many(count: int) -> str:
+    return (
+        f"an exam must have at most {MOST_PHASES} phases, got {count}; "
+        "a fast series of so many is no DCE exam of the breast: average it in time, or leave phases out"
+    )
 
 
 def _corner_distance_mm(one: Volume, other: Volume) -> float:

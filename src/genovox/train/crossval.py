@@ -216,6 +216,7 @@ def train_fold(task: FoldTask) -> str:
         preset=task.preset,
         resolution=task.resolution,
         seed=task.seed,
+        channels=task.preprocess.channels,
     )
     rows: list[dict[str, Any]] = []
     for part, cases in (("val", task.validation), ("test", task.test), (FIXED, task.fixed_test)):

@@ -47,8 +47,8 @@ def fit_map(training: Sequence[PreparedCase], table: PreprocessTable) -> FittedM
     for case in training:
         if not case.landmarks:
             raise DataError(
-                f'normalise = "nyul" needs landmarks, preprocess/landmarks.csv has none of {case.case_id} (a two-valued '
-                "volume has none); preprocess again, or use another normalisation"
+                f'normalise = "nyul" needs landmarks, preprocess/landmarks.csv has none of {case.case_id} '
+                "(a two-valued volume has none); preprocess again, or use another normalisation"
             )
     return FittedMap(learn_scale([case.landmarks for case in training]), table.channels)
 

@@ -61,7 +61,7 @@ def denoise(array: Array, spacing_mm: tuple[float, float, float], kind: str, *, 
 
     References:
         Tomasi & Manduchi (1998), doi:10.1109/ICCV.1998.710815; SD of signal: Zhang & Gunturk (2008),
-        doi:10.1109/TIP.2008.2006658. Curvature flow: Malladi & Sethian (1996), doi:10.1006/gmip.1996.0036.
+        doi:10.1109/TIP.2008.2006658. Curvature flow: Malladi & Sethian (1996), doi:10.1109/83.541425.
         Non-local means: Buades, Coll & Morel (2011), doi:10.5201/ipol.2011.bcm_nlm; in 3D MRI: Coupé et al. (2008),
         doi:10.1109/TMI.2007.906087.
     """

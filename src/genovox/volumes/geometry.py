@@ -83,6 +83,23 @@ class Grid:
         return Grid(self.affine @ shift, shape)
 
 
+def mirror_volume(volume: Volume, orientation: str) -> Volume:
+    """A volume in RAS order with its axes mirrored to run to other sides; every voxel stays where it is in the patient.
+
+    Args:
+        volume: Array (phase or channel, z, y, x).
+        orientation: Three letters such as ``LAS``: right or left, anterior or posterior, superior or inferior.
+    """
+    mirrored = [axis for axis, (wanted, own) in enumerate(zip(orientation, "RAS", strict=True)) if wanted != own]
+    if not mirrored:
+        return volume
+    relation = np.eye(4)
+    for axis in mirrored:
+        relation[axis, axis], relation[axis, 3] = -1, volume.array.shape[3 - axis] - 1
+    array = np.flip(volume.array, tuple(3 - axis for axis in mirrored))
+    return Volume(np.ascontiguousarray(array), volume.affine @ relation)
+
+
 def resample_volume(
     volume: Volume, spacing_mm: tuple[float, float, float] | None, interpolation: Interpolation = "linear"
 ) -> Volume:
@@ -233,7 +250,8 @@ def _weigh_axis(array: Tensor, weights: Array, axis: int) -> Tensor:
     taps = int((last - first).max()) + 1
     if taps > _MOST_TAPS:
         matrix = torch.from_numpy(weights).to(array.device)
-        return torch.tensordot(array, matrix, dims=([axis], [1])).movedim(-1, axis)
+        summed: Tensor = torch.tensordot(array, matrix, dims=([axis], [1]))
+        return summed.movedim(-1, axis)
     first = np.minimum(first, weights.shape[1] - taps)
     rows = np.arange(len(weights))
     if axis == 0:

@@ -1,5 +1,6 @@
 """Intensity: one linear map a case, shared by its phases, so that kinetics survive."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genovox.core.errors import ImageError
-from genovox.core.volume import Array, Mask
+from genovox.core.volume import Array
 from genovox.volumes.kinetics import parse_channel
 
 _BINS = 65_536
@@ -16,11 +17,15 @@ _PIECE = 65_536
 
 @dataclass(frozen=True)
 class IntensityMap:
-    """``(signal - offset) / scale`` for phases, ``difference / scale`` for differences; absolute channels stay.
+    """``(signal - offset) / scale`` for phases, ``difference / scale`` for differences.
+
+    A channel in a unit of its own is divided by the largest value it may take, whatever the case, unless nothing is
+    normalised: to a network 300% of enhancement must not weigh a hundred times what 3 SDs of signal do.
 
     Attributes:
         ceiling: Phases are limited to [0, ceiling] afterwards, unless it is None.
         rounded: Whether phases and differences become whole numbers.
+        scales_absolute: Whether channels in units of their own are brought to the range of 1.
         clipped_fraction: Share of the foreground's signal, over all phases, that the limits change.
     """
 
@@ -29,14 +34,17 @@ class IntensityMap:
     ceiling: float | None = None
     rounded: bool = False
     clipped_fraction: float = 0.0
+    scales_absolute: bool = True
 
     def apply(self, channels: Array, names: tuple[str, ...]) -> Array:
         """Map channels, shape (channel, z, y, x)."""
         out = np.empty_like(channels)
         for index, name in enumerate(names):
-            kind = parse_channel(name).kind
+            channel = parse_channel(name)
+            kind = channel.kind
             if kind == "absolute":
-                out[index] = channels[index]
+                largest = max(abs(limit) for limit in channel.limits or (1.0,))
+                out[index] = channels[index] / np.float32(largest if self.scales_absolute else 1)
                 continue
             offset = np.float32(self.offset if kind == "signal" else 0)
             np.subtract(channels[index], offset, out=out[index])
@@ -48,7 +56,7 @@ class IntensityMap:
         return out
 
 
-def fit_intensity(phases: Array, mask: Mask, kind: str) -> IntensityMap:
+def fit_intensity(inside: Array, kind: str) -> IntensityMap:
     """The map of one case.
 
     ``joint-z``
@@ -64,52 +72,45 @@ def fit_intensity(phases: Array, mask: Mask, kind: str) -> IntensityMap:
         The signal stays: what maps it is learnt from the training patients.
 
     Args:
-        phases: Shape (phase, z, y, x), pre-contrast first.
-        mask: Foreground, shape (z, y, x).
+        inside: Signal of the foreground, pre-contrast first, shape (phase, voxel).
         kind: One of these.
 
     Raises:
-        ImageError: If the mask is empty, or the foreground is not finite or holds one value only.
+        ImageError: If there is no foreground, or it is not finite or holds one value only.
     """
     if kind in {"none", "nyul"}:
-        return IntensityMap(0.0, 1.0)
-    inside = gather_foreground(phases[:1] if kind == "pre" else phases, mask)
-    low, high = float(inside.min()), float(inside.max())
+        return IntensityMap(0.0, 1.0, scales_absolute=kind != "none")
+    counted = inside[:1] if kind == "pre" else inside
+    if not counted.size:
+        raise ImageError('the foreground is empty; look at the scan or use foreground = "none"')
+    low, high = float(counted.min()), float(counted.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ImageError("the foreground must be finite, some voxels are not; convert the scan again from its source")
     if low == high:
         raise ImageError('the foreground holds one value only; convert the scan again or use normalise = "none"')
     if kind == "uint8":
         return IntensityMap(low, (high - low) / 255, ceiling=255.0, rounded=True)
     if kind == "percentile":
-        low, high = measure_percentiles(inside, (1, 99))
+        low, high = measure_percentiles(counted, (1, 99))
         if low == high:
             raise ImageError(
                 f"98% of the foreground holds one value, {low:g}; convert the scan again or use another normalisation"
             )
-        clipped = np.count_nonzero(inside < np.float32(low)) + np.count_nonzero(inside > np.float32(high))
-        return IntensityMap(low, high - low, ceiling=1.0, clipped_fraction=clipped / inside.size)
-    return IntensityMap(float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64)))
+        clipped = np.count_nonzero(counted < np.float32(low)) + np.count_nonzero(counted > np.float32(high))
+        return IntensityMap(low, high - low, ceiling=1.0, clipped_fraction=clipped / counted.size)
+    return IntensityMap(*_mean_and_sd(counted))
 
 
-def gather_foreground(phases: Array, mask: Mask) -> Array:
-    """The foreground's signal of all phases, one after the other.
-
-    Args:
-        phases: Shape (phase, z, y, x).
-        mask: Foreground, shape (z, y, x).
-
-    Returns:
-        Shape (phase * foreground voxels,).
-
-    Raises:
-        ImageError: If the mask is empty or the signal is not finite.
-    """
-    if not mask.any():
-        raise ImageError('the foreground is empty; look at the scan or use foreground = "none"')
-    # Phase by phase: one index over all phases takes ten times as long.
-    inside = np.concatenate([phase[mask] for phase in phases])
-    if not np.isfinite(inside).all():
-        raise ImageError("the foreground must be finite, some voxels are not; convert the scan again from its source")
-    return inside
+def _mean_and_sd(values: Array) -> tuple[float, float]:
+    """In single precision within pieces, in double between them: exact enough, and no copy in double precision."""
+    flat = values.ravel()
+    pieces = [flat[begin : begin + _PIECE] for begin in range(0, flat.size, _PIECE)]
+    mean = sum(float(piece.sum()) for piece in pieces) / flat.size
+    square = 0.0
+    for piece in pieces:
+        apart = piece - np.float32(mean)
+        square += float(np.dot(apart, apart))
+    return mean, math.sqrt(square / flat.size)
 
 
 def measure_percentiles(values: Array, percents: Sequence[float]) -> list[float]:
@@ -142,5 +143,7 @@ def measure_percentiles(values: Array, percents: Sequence[float]) -> list[float]
 
 def is_two_valued(phases: Array) -> bool:
     """Whether the voxels hold two values only, as a mask does; such a volume is never normalised."""
+    if len(np.unique(phases.ravel()[:: max(1, phases.size // 1000)])) > 2:
+        return False
     low, high = phases.min(), phases.max()
     return bool(((phases == low) | (phases == high)).all())

@@ -25,7 +25,7 @@ _GAUSSIANS = ((0.809, 0.17046, 0.0563), (0.330, 0.365, 0.132))
 _ALPHA, _BETA, _SLOPE, _TAU = 1.050, 0.1685, 38.078, 0.483
 _NODES = 64
 _STEP_MIN, _LONGEST = 0.25 / 60, 20_000
-_REFINEMENTS, _NEGLIGIBLE = 5, 1e-7
+_REFINEMENTS, _NEGLIGIBLE = 6, 1e-7
 _CHUNK = 1 << 14
 
 
@@ -261,6 +261,8 @@ def _refine(
         # The part of the slope that no change of the two amounts makes up for.
         slope = amount * (slope - (slope * tissue).sum(0) / tissue.square().sum(0) * tissue)
         step = (slope * left).sum(0) / slope.square().sum(0).clamp(min=torch.finfo(slope.dtype).tiny) / spacing
+        # Beyond the rate where tissue runs along plasma both cannot count: back towards the grid's.
+        step = torch.where(both & (amount < 0), _NODES * torch.sign(index - place), step)
         low, high = torch.where(step > 0, place, low), torch.where(step < 0, place, high)
         # Halving where Gauss-Newton would leave the bracket: the curves turn fast where tissue runs along plasma.
         moved = place + step
@@ -270,7 +272,8 @@ def _refine(
     whole, _ = _interpolate(basis, place)
     _, _, amount, vessel = _solve(curves, along, whole, basis.plasma, both)
     _, _, alone, _ = _solve(curves, along, whole, basis.plasma, torch.zeros_like(both))
-    tissue_alone, both = tissue_alone | (both & (vessel < 0)), both & (vessel >= 0)
+    fits = both & (amount >= 0) & (vessel >= 0)
+    tissue_alone, both = tissue_alone | (both & ~fits), fits
     ktrans = torch.where(both, amount, torch.where(tissue_alone, alone, 0)).clamp(min=0)
     vp = torch.where(both, vessel, torch.where(tissue_alone, 0, along)).clamp(min=0) / basis.plasma_norm
     return torch.stack([ktrans, RATES[0] * torch.exp(spacing * place), vp])

@@ -1,0 +1,1 @@
+"""Filters of voxels: less noise, more contrast; three dimensions, sizes in mm."""
