@@ -22,8 +22,8 @@ import SimpleITK as sitk
 import torch
 from threadpoolctl import threadpool_limits
 
-from genovox.volumes.contrast import enhance_contrast
-from genovox.volumes.filters import FLOW_MM2, GAUSSIAN_SD_MM, denoise
+from genovox.filters.contrast import enhance_contrast
+from genovox.filters.denoise import FLOW_MM2, GAUSSIAN_SD_MM, denoise
 from genovox.volumes.intensity import measure_percentiles
 from genovox.volumes.nyul import PERCENTS
 

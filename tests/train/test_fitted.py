@@ -95,5 +95,5 @@ def test_a_fold_trains_and_scores_with_its_own_map(cases: list[PreparedCase], tm
     expected = written.loc[written["part"] == "test", "score"].astype(float)
     np.testing.assert_allclose(scores, expected, atol=1e-9)
     assert not np.allclose(score_cases(network, task.test, "cpu", 2), expected, atol=1e-6)
-    train_fold(replace(task, preprocess=PreprocessTable()))
+    train_fold(replace(task, preprocess=PreprocessTable(channels=NYUL.channels)))
     assert not (task.folder / FITTED).exists()

@@ -65,8 +65,8 @@ def find_breasts(volume: Volume) -> Breasts:
     extent = [size * step for size, step in zip(volume.array.shape[:0:-1], volume.spacing_mm, strict=True)]
     if extent[1] < _SMALLEST_EXTENT_MM or max(extent[0], extent[2]) < _SMALLEST_EXTENT_MM:
         raise ImageError(
-            f"breasts are sought in scans of at least {_SMALLEST_EXTENT_MM:.0f} mm from back to front and along another "
-            f'axis, got {" x ".join(f"{side:.0f}" for side in extent)} mm; use foreground = "body" or "none"'
+            f"breasts are sought in scans of at least {_SMALLEST_EXTENT_MM:.0f} mm from back to front and along one "
+            f'more axis, got {" x ".join(f"{side:.0f}" for side in extent)} mm; use foreground = "body" or "none"'
         )
     coarse = shrink_scan(volume)
     body = outline_body(Volume(coarse.array.mean(axis=0, keepdims=True), coarse.affine))

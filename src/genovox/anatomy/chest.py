@@ -23,6 +23,10 @@ _STIFFNESS_OF_EDGE = 2e3
 _BREAST_MM = 2.0
 _PULL_OF_BREAST = 1e-3
 _ROUNDS = 25
+_SETTLED = 0.02
+# Skin this far below the surface or more pulls with the same force: Huber's weights.
+_SUNKEN_MM = 5.0
+_MEDIAN_COLUMNS = 7
 # Distances behind the smooth surface at which the edge is sought; muscle bulges forward more than the chest sags.
 _SEARCH_MM = np.arange(-30, 24, 1.5)
 _DEPTH_SD_MM = 10.0
@@ -103,12 +107,16 @@ def _difference(size: int, order: int, step_mm: float) -> sparse.csr_matrix:
 def _smooth_chest(skin: Heights, step: _Step) -> Heights:
     """The chest as it would be without breasts."""
     plate = _Plate(skin.shape, step.spacing_mm, _STIFFNESS, _CHEST_BEND_PER_MM)
-    known = np.isfinite(skin)
+    # Where the coils end, the body's surface is ragged and single columns are sunken.
+    usual = ndimage.median_filter(np.nan_to_num(skin), _MEDIAN_COLUMNS, mode="nearest")
+    known = np.isfinite(skin) & (np.nan_to_num(skin) > usual - 3 * _SUNKEN_MM)
     weight, height = known.astype(float), np.where(known, skin, 0.0)
     surface = plate.fit(weight, height)
     for _ in range(_ROUNDS):
-        renewed = known * np.where(height > surface + _BREAST_MM, _PULL_OF_BREAST, 1.0)
-        if np.array_equal(renewed, weight):
+        above = height - surface
+        sunken = _SUNKEN_MM / np.maximum(-above, _SUNKEN_MM)
+        renewed = known * np.where(above > _BREAST_MM, _PULL_OF_BREAST, sunken)
+        if np.abs(renewed - weight).max() < _SETTLED:
             break
         weight = renewed
         surface = plate.fit(weight, height)
@@ -150,7 +158,8 @@ def _sample_edge(coarse: Volume, body: Mask, surface: Heights) -> Array:
     muscle = signal[body & (height < -9) & (height > -18)]
     if not len(fat) or not len(muscle):
         return np.zeros((surface.shape[0], len(_SEARCH_MM), surface.shape[1]), np.float32)
-    sign = 1 if np.median(fat) > _BRIGHT_FAT * np.median(muscle) else -1
+    # The upper quartile, as some of what lies behind the surface may be lung.
+    sign = 1 if np.median(fat) > _BRIGHT_FAT * np.percentile(muscle, 75) else -1
     floor = 0.1 * max(float(np.percentile(signal[body], 95)), 1e-6)
     smooth = ndimage.gaussian_filter(
         np.log(np.maximum(signal, 0) + floor), [1.2 * 3 / z_mm, 0.6 * 3 / y_mm, 1.2 * 3 / x_mm]

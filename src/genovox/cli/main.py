@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from genovox.cli import demo, doctor, fetch, init, labels, phases, predict, simulate, stages
+from genovox.cli import demo, doctor, fetch, init, labels, lesions, phases, predict, simulate, stages
 
 app = typer.Typer(
     name="genovox",
@@ -25,6 +25,7 @@ app.command("simulate")(simulate.simulate)
 app.command("fetch")(fetch.fetch)
 app.command("phases")(phases.phases)
 app.command("labels")(labels.labels)
+app.command("lesions")(lesions.lesions)
 for verb in stages.STAGE_VERBS:
     app.command(verb.__name__)(verb)
 app.command("predict")(predict.predict)

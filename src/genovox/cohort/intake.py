@@ -15,6 +15,7 @@ from genovox.cohort.gates import UNASKED, Exclusion
 from genovox.cohort.manifest import (
     ClinicalRow,
     Mark,
+    hash_marks,
     read_clinical,
     read_exam_facts,
     read_manifest,
@@ -122,8 +123,6 @@ def take_in(study: Study) -> Intake:
         )
     if source.is_dir():
         return _take_archive(study, source)
-    if cohort.marks:
-        raise StudyError("cohort.marks goes with a DICOM tree; in a manifest, fill in the column point (x;y;z in mm)")
     if cohort.phases:
         raise StudyError("cohort.phases goes with a DICOM tree; in a manifest, list the phases in the column image")
     cases = read_manifest(source, part_column=cohort.splits.part_column)
@@ -134,12 +133,17 @@ def take_in(study: Study) -> Intake:
     facts = read_exam_facts(source)
     _refuse_unknown_facts(cohort, facts)
     lost = _judge_exams(cases, cohort, clinical, facts)
+    inputs: dict[str, str] = {}
     if cohort.unit != "lesion":
+        _warn_of_idle_marks(cohort)
         cases = [replace(case, point_mm=()) for case in cases]
     else:
-        unmarked = [case.case_id for case in cases if not case.point_mm]
-        lost |= dict.fromkeys(unmarked, ("mark", 'the unit is a lesion and the manifest\'s column "point" is empty'))
-    return Intake(cases, lost, _read_label_source(study, str), facts=facts, clinical=clinical)
+        marks = read_marks(study.root / cohort.marks, str, "case_id") if cohort.marks else {}
+        if cohort.marks:
+            inputs[cohort.marks] = hash_marks(study.root / cohort.marks, marks)
+        cases, unmarked = _mark_cases(cases, marks, cohort.marks)
+        lost |= unmarked
+    return Intake(cases, lost, _read_label_source(study, str), inputs=inputs, facts=facts, clinical=clinical)
 
 
 def _take_archive(study: Study, folder: Path) -> Intake:
@@ -162,18 +166,22 @@ def _take_archive(study: Study, folder: Path) -> Intake:
     clinical = _name_all_or_none(clinical, {case.patient_id for case in archive.cases})
     exams = [_add_clinic(case, clinical.get(case.patient_id)) for case in archive.cases]
     cases, lost, facts = exams, _judge_exams(exams, cohort, clinical, archive.facts), dict(archive.facts)
+    marked: dict[str, str] = {}
     if cohort.unit == "lesion":
-        marks = read_marks(study.root / cohort.marks, archive.pseudonym)
+        # A sheet of ``genovox lesions`` names patients as the study does; one of a reader, as the hospital does.
+        known = {exam.patient_id for exam in exams}
+        marks = read_marks(study.root / cohort.marks, lambda name: name if name in known else archive.pseudonym(name))
+        marked = {cohort.marks: hash_marks(study.root / cohort.marks, marks)}
         _warn_of_strangers("marks", marks, exams)
         cases, lost = _mark_lesions(exams, lost, marks, facts, study.root)
-    elif cohort.marks:
-        log.warning('cohort.marks has no effect with unit = "%s"; use unit = "lesion"', cohort.unit)
+    else:
+        _warn_of_idle_marks(cohort)
     for patient_id, reason in archive.lost.items():
         cases = [*cases, Case(patient_id, patient_id, ())]
         lost[patient_id] = ("exam", reason)
     _refuse_shared_ids(cases)
     labels = _read_label_source(study, archive.pseudonym)
-    inputs = archive.digests | {cohort.images: archive.content}
+    inputs = archive.digests | {cohort.images: archive.content} | marked
     return Intake(cases, lost, labels, archive.exclusions, archive.table, inputs, facts, clinical)
 
 
@@ -303,6 +311,29 @@ def _choose_sides(cases: list[Case], cohort: CohortTable, clinical: dict[str, Cl
                 f'the {case.laterality} breast is not asked for by breasts = "{cohort.breasts}"',
             )
     return lost
+
+
+def _warn_of_idle_marks(cohort: CohortTable) -> None:
+    if cohort.marks:
+        log.warning('cohort.marks has no effect with unit = "%s"; use unit = "lesion"', cohort.unit)
+
+
+def _mark_cases(cases: list[Case], marks: dict[str, list[Mark]], table: str) -> tuple[list[Case], dict[str, Loss]]:
+    """The cases of a manifest with their lesions' places: of the table of marks, or else of the column ``point``."""
+    marked, lost = [], {}
+    for case in cases:
+        own = marks.get(case.case_id, [])
+        point_mm = own[0].point_mm if own else case.point_mm
+        marked.append(replace(case, point_mm=point_mm))
+        if len(own) > 1:
+            lost[case.case_id] = ("mark", f"{len(own)} marks of one case; say in the column use which counts")
+        elif not point_mm:
+            where = "it has no row in the table of marks and " if table else ""
+            lost[case.case_id] = ("mark", f'the unit is a lesion, {where}the manifest\'s column "point" is empty')
+    strangers = marks.keys() - {case.case_id for case in cases}
+    if strangers:
+        log.warning("marks: %d of %d cases are not in the manifest", len(strangers), len(marks))
+    return marked, lost
 
 
 def _mark_lesions(

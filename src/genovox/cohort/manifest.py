@@ -2,17 +2,19 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from genovox.cohort.eligibility import ExamFacts, parse_day, read_day
-from genovox.core.artifacts import read_table
+from genovox.core.artifacts import hash_content, hash_file, read_table
 from genovox.core.case import SCAN_PREFIX, Case
-from genovox.core.errors import TableError
+from genovox.core.errors import ImageError, TableError
+from genovox.core.volume import read_volume
 
 REQUIRED = ("case_id", "patient_id", "image")
 OPTIONAL = ("laterality", "site", "family_id", "part", "mask", "point", "box", "phase_times_s", "exam_date")
@@ -194,31 +196,79 @@ class Mark:
     visit: int
 
 
-def read_marks(path: Path, pseudonym: Callable[[str], str]) -> dict[str, list[Mark]]:
-    """Read a reader's marks.
+def read_marks(path: Path, pseudonym: Callable[[str], str], key: str = "patient_id") -> dict[str, list[Mark]]:
+    """Read a reader's marks, or the sheet of ``genovox lesions``.
 
     Args:
-        path: CSV with ``patient_id, point`` and optionally ``laterality`` and ``exam`` (its number in time).
+        path: CSV with ``patient_id`` (or ``case_id``) and ``point``, or in its place ``mask`` (a NIfTI file, relative
+            to the table) or ``box`` (``x0;y0;z0;x1;y1;z1``, RAS mm), whose middle counts; optionally ``laterality``,
+            ``exam`` (its number in time) and ``use``: a row with ``no`` is left out.
         pseudonym: The study's id of a patient.
+        key: Whom a row is about: ``patient_id`` or ``case_id``.
 
     Returns:
-        Marks by the study's patient id, in the table's order.
+        Marks by the study's patient id, or by case, in the table's order.
 
     Raises:
-        TableError: For a missing column or a value that is not allowed.
+        TableError: For a missing column, a value that is not allowed, or a mask that cannot be read or is empty.
     """
-    table = read_table(path, required=("patient_id", "point"))
+    table = read_table(path, required=(key,))
+    if not {"point", "mask", "box"} & {*table.columns}:
+        raise TableError(
+            f"{path} must have the columns {key}, point (or mask, or box), got {', '.join(table.columns)}; add point"
+        )
     marks: dict[str, list[Mark]] = {}
     for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
         place = f"{path.name} row {number}"
-        point, visit = read_point(row["point"], place), row.get("exam", "")
-        if not row["patient_id"] or not point:
-            raise TableError(f"{place}: patient_id and point must not be empty; fill them in or delete the row")
+        use = row.get("use", "").lower()
+        if use not in ("", "yes", "no"):
+            raise TableError(f"{place}: use must be yes, no or empty, got {row['use']!r}; correct it")
+        if use == "no":
+            continue
+        point, visit = _read_place(row, path.parent, place), row.get("exam", "")
+        if not row[key] or not point:
+            raise TableError(f"{place}: {key} and point must not be empty; fill them in or delete the row")
         if visit and not visit.isdecimal():
             raise TableError(f"{place}: exam must be a number, 1 for the first, got {visit!r}; correct it")
         mark = Mark(point, read_side(row.get("laterality", ""), place), int(visit or 0))
-        marks.setdefault(pseudonym(row["patient_id"]), []).append(mark)
+        marks.setdefault(pseudonym(row[key]), []).append(mark)
     return marks
+
+
+def hash_marks(path: Path, marks: Mapping[str, Sequence[Mark]]) -> str:
+    """Of a table of marks and of where they lie: a mask may change while the table that names it stays."""
+    return hash_content([hash_file(path), {name: [list(mark.point_mm) for mark in own] for name, own in marks.items()}])
+
+
+def _read_place(row: Mapping[Hashable, str], folder: Path, place: str) -> tuple[float, ...]:
+    """The point of a mark, or else the middle of its mask, or of its box."""
+    if point := read_point(row.get("point", ""), place):
+        return point
+    if name := row.get("mask", ""):
+        return _find_middle(folder / name, place)
+    return _read_box(row.get("box", ""), place)
+
+
+def _find_middle(path: Path, place: str) -> tuple[float, ...]:
+    try:
+        volume = read_volume(path)
+    except ImageError as error:
+        raise TableError(f"{place}: mask: {error}") from None
+    voxels = np.argwhere(volume.array[0] > 0)
+    if not len(voxels):
+        raise TableError(f"{place}: the mask {path.name} is empty; mark the lesion in it, or give a point")
+    x, y, z, _ = volume.affine @ [*voxels.mean(0)[::-1], 1]
+    return float(x), float(y), float(z)
+
+
+def _read_box(cell: str, place: str) -> tuple[float, ...]:
+    try:
+        edges = tuple(float(number) for number in cell.split(";")) if cell else ()
+    except ValueError:
+        edges = (math.nan,)
+    if edges and (len(edges) != 6 or not all(math.isfinite(edge) for edge in edges)):
+        raise TableError(f"{place}: box must be x0;y0;z0;x1;y1;z1 in mm (right, anterior, superior), got {cell!r}")
+    return tuple((low + high) / 2 for low, high in zip(edges[:3], edges[3:], strict=True))
 
 
 @dataclass(frozen=True)

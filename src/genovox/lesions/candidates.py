@@ -71,7 +71,7 @@ def find_candidates(uptake: Uptake) -> list[Candidate]:
         if taken[seed.voxel]:
             continue
         candidate = grow_candidate(uptake, seed)
-        if candidate is None or (taken[candidate.box] & candidate.mask).sum() > _SAME * candidate.mask.sum():
+        if candidate is None or np.count_nonzero(taken[candidate.box] & candidate.mask) > _SAME * candidate.mask.sum():
             continue
         taken[candidate.box] |= candidate.mask
         found.append(candidate)

@@ -1,4 +1,4 @@
-"""How the breast enhances: the early uptake of every voxel against the tissue around it, on a grid that shows lesions."""
+"""How the breast enhances: the early uptake of every voxel, against the tissue around it, on a grid of 2 mm."""
 
 from dataclasses import dataclass
 

@@ -8,8 +8,8 @@ from genovox.core.errors import UsageError
 from genovox.core.sections import ORACLE, PreprocessTable
 from genovox.models.blocks import Network
 from genovox.train.checkpoint import load_network
-from genovox.train.fitted import FittedMap, load_map
 from genovox.train.crossval import NETWORKS
+from genovox.train.fitted import FittedMap, load_map
 
 RANGES = ("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "intensity_p50", "intensity_p99", "foreground_ml")
 

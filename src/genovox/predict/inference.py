@@ -9,7 +9,7 @@ import torch
 from genovox.cohort.archive import read_exam
 from genovox.cohort.manifest import refuse_disorder
 from genovox.core.errors import UsageError
-from genovox.predict.bundle import Bundle, RANGES, Bundle, load_bundle
+from genovox.predict.bundle import RANGES, Bundle, load_bundle
 from genovox.preprocess.figures import Figures
 from genovox.preprocess.pipeline import Preprocessed, Subject, preprocess_volume
 from genovox.scans.inspection import read_phases

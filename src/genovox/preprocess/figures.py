@@ -9,7 +9,7 @@ from genovox.core.volume import Affine, Array, Mask
 
 # The median of the absolute value of a standard normal variable.
 _NORMAL_MEDIAN = 0.6745
-_BILATERAL_MM = 250.0
+BILATERAL_MM = 250.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def compare_sides(phase: Array, mask: Mask, spacing_x_mm: float) -> float:
         NaN where the foreground is narrower than 250 mm, as in a scan of one breast.
     """
     columns = np.flatnonzero(mask.any(axis=(0, 1)))
-    if not len(columns) or (columns[-1] - columns[0] + 1) * spacing_x_mm < _BILATERAL_MM:
+    if not len(columns) or (columns[-1] - columns[0] + 1) * spacing_x_mm < BILATERAL_MM:
         return float("nan")
     middle = int(columns[0] + columns[-1] + 1) // 2
     low, high = phase[..., :middle][mask[..., :middle]], phase[..., middle:][mask[..., middle:]]

@@ -13,13 +13,13 @@ from threadpoolctl import threadpool_limits
 from genovox.core.errors import ImageError
 from genovox.core.sections import PreprocessTable
 from genovox.core.volume import Array, Mask, Volume, reorient_to_ras
+from genovox.filters.contrast import enhance_contrast
+from genovox.filters.denoise import denoise
 from genovox.preprocess.crop import crop_start, locate_point
 from genovox.preprocess.figures import Figures
 from genovox.preprocess.survey import Survey, survey_everything, survey_scan
 from genovox.preprocess.window import open_window, sample_phases
 from genovox.scans.inspection import read_phases
-from genovox.volumes.contrast import enhance_contrast
-from genovox.volumes.filters import denoise
 from genovox.volumes.geometry import Grid, Interpolation, mirror_volume
 from genovox.volumes.intensity import fit_intensity, is_two_valued, measure_percentiles
 from genovox.volumes.kinetics import find_timed_phases, make_channels, parse_channel
@@ -37,7 +37,7 @@ class Subject:
 
     Attributes:
         point_mm: The lesion's place, RAS mm (x, y, z); empty for the whole foreground.
-        side: ``left`` or ``right`` where a scan of both breasts is cropped to one; empty otherwise.
+        side: ``left`` or ``right`` where one breast of a scan of both is wanted.
         times_s: Acquisition time of each phase; empty where unknown.
     """
 
@@ -146,7 +146,7 @@ def _preprocess(
         table = table.model_copy(update={"normalise": "none", "denoise": "none", "contrast": "none"})
     elif survey is None:
         survey = survey_scan(source, table)
-    window = open_window(survey, grid)
+    window = open_window(survey, grid, subject.side)
     centre = locate_point(grid, own, subject.point_mm) if subject.point_mm else window.middle
     start = crop_start(grid.shape, table.shape, centre)
     # Beyond the edge of a mask lies more of its lower value; beyond the edge of a scan lies no signal.

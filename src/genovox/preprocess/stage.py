@@ -115,7 +115,8 @@ def _plan_tasks(study: Study, stage: Stage, cases: list[Case]) -> list[_Task]:
     for case in cases:
         images = [inputs[image] for image in case.images]
         survey = hash_content([SURVEY_FORMAT, {key: settings[key] for key in SURVEY_KEYS}, images])
-        subject = Subject(case.point_mm, case.laterality, case.phase_times_s)
+        # Around a mark, intensities are the whole foreground's.
+        subject = Subject(case.point_mm, "" if case.point_mm else case.laterality, case.phase_times_s)
         # The case's name is part of the key because the picture shows it.
         voxels = hash_content([FORMAT, survey, settings, case.case_id, list(astuple(subject))])
         tasks.append(

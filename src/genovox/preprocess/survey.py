@@ -11,19 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from genovox.anatomy.breast import find_breasts
 from genovox.anatomy.foreground import find_foreground
 from genovox.anatomy.working import WORKING_SPACING_MM
 from genovox.core.sections import PreprocessTable
 from genovox.core.volume import Array, Mask, Volume, reorient_to_ras
 from genovox.preprocess.cache import load_mask, save_array, save_mask
-from genovox.preprocess.figures import compare_sides, estimate_snr
+from genovox.preprocess.crop import bounding_box
+from genovox.preprocess.figures import BILATERAL_MM, compare_sides, estimate_snr
 from genovox.volumes.bias import BiasField, fit_bias_field
 from genovox.volumes.geometry import Grid, sample_grid
 from genovox.volumes.kinetics import signal_floor
 from genovox.volumes.motion import Motion, sample_moved
+from genovox.volumes.registration import estimate_motion
 
 BIAS_LEVELS = 3
 """Four spans an axis, 50 to 90 mm in a breast scan: as smooth as coils are. One level more follows gland and heart."""
+BRAIN_SPACING_MM = 1.5
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Survey:
     Attributes:
         grid: The coarse grid.
         mask: Foreground, shape (z, y, x) of the grid.
+        left: Which of it is the patient's left, in a scan of both breasts; None in others.
         motions: How each phase lies to the first; empty where motion was not asked for.
         bias: The log bias field with mean 0; None where it was not asked for.
         floor: Least pre-contrast signal that enhancement is divided by, of the corrected signal.
@@ -42,15 +47,24 @@ class Survey:
 
     grid: Grid
     mask: Mask
+    left: Mask | None = None
     motions: tuple[Motion, ...] = ()
     bias: BiasField | None = None
     floor: float = 0.0
     snr: float = float("nan")
     left_right_ratio: float = float("nan")
 
+    def side(self, name: str) -> Mask:
+        """The foreground of one side, ``left`` or ``right``; all of it for another name, or in a scan of one breast."""
+        if self.left is None or name not in {"left", "right"}:
+            return self.mask
+        return self.mask & (self.left if name == "left" else ~self.left)
+
     def write(self, folder: Path) -> dict[str, Any]:
         """Write what is large as files of a folder and return the rest, as JSON can hold it."""
         save_mask(folder / "mask.npy", self.mask)
+        if self.left is not None:
+            save_mask(folder / "left.npy", self.left)
         if self.bias is not None:
             save_array(folder / "bias.npy", self.bias.lattice.cpu().numpy())
         for number, motion in enumerate(self.motions):
@@ -86,6 +100,7 @@ class Survey:
         return cls(
             Grid(np.array(record["affine"]), (x, y, z)),
             load_mask(folder / "mask.npy", (z, y, x)),
+            load_mask(folder / "left.npy", (z, y, x)) if (folder / "left.npy").exists() else None,
             tuple(_recall_motion(folder, number, entry) for number, entry in enumerate(record["motions"])),
             bias,
             record["floor"],
@@ -109,17 +124,11 @@ def _recall_motion(folder: Path, number: int, entry: dict[str, Any]) -> Motion:
     return Motion(**(entry | {"matrix": np.array(entry["matrix"]), "displacement": displacement}))
 
 
-def working_grid(source: Volume) -> Grid:
-    """The coarse grid of a scan, in RAS order: 3 mm, or the scan's own spacing where that is larger."""
-    own = Grid.of(reorient_to_ras(source))
-    x, y, z = (max(WORKING_SPACING_MM, spacing) for spacing in own.spacing_mm)
-    return own.rescale((x, y, z))
-
-
 def survey_everything(source: Volume) -> Survey:
     """The survey of a volume that is all foreground, such as a mask."""
-    grid = working_grid(source)
-    return Survey(grid, np.ones(grid.shape[::-1], bool))
+    grid = _open_grid(source, "none")
+    mask = np.ones(grid.shape[::-1], bool)
+    return Survey(grid, mask, _split_sides(mask, grid))
 
 
 def survey_scan(source: Volume, table: PreprocessTable) -> Survey:
@@ -132,7 +141,7 @@ def survey_scan(source: Volume, table: PreprocessTable) -> Survey:
     Raises:
         ImageError: If there is no foreground, or the bias field cannot be fitted.
     """
-    grid, own = working_grid(source), Grid.of(source)
+    grid, own = _open_grid(source, table.foreground), Grid.of(source)
     coarse = Volume(sample_grid(torch.from_numpy(source.array), own, grid).numpy(), grid.affine)
     first = coarse.array[0]
     motions: tuple[Motion, ...] = ()
@@ -140,8 +149,6 @@ def survey_scan(source: Volume, table: PreprocessTable) -> Survey:
     if table.motion != "none" or table.bias != "none":
         body = find_foreground(coarse, "body")
         if table.motion != "none":
-            from genovox.volumes.alignment import estimate_motion
-
             motions = tuple(estimate_motion(coarse, body, table.motion))
             coarse = _undo_motion(coarse, motions)
         if table.bias != "none":
@@ -149,12 +156,36 @@ def survey_scan(source: Volume, table: PreprocessTable) -> Survey:
             bias = fit_bias_field(mean, torch.from_numpy(body), grid.affine, levels=BIAS_LEVELS).centred()
             field = bias.evaluate(grid.affine, grid.shape[::-1])
             coarse = Volume(coarse.array * torch.exp(-field).numpy(), coarse.affine)
-    mask = find_foreground(coarse, table.foreground)
+    if table.foreground == "breast":
+        breasts = find_breasts(coarse)
+        mask = breasts.mask
+        left = breasts.left if breasts.left.any() and breasts.right.any() else None
+    else:
+        mask = find_foreground(coarse, table.foreground)
+        left = _split_sides(mask, grid)
     floor = signal_floor(coarse.array[0])
     if table.foreground == "none":
-        return Survey(grid, mask, motions, bias, floor)
+        return Survey(grid, mask, left, motions, bias, floor)
     ratio = compare_sides(first, mask, grid.spacing_mm[0])
-    return Survey(grid, mask, motions, bias, floor, _measure_snr(source, grid, mask), ratio)
+    return Survey(grid, mask, left, motions, bias, floor, _measure_snr(source, grid, mask), ratio)
+
+
+def _open_grid(source: Volume, foreground: str) -> Grid:
+    """The coarse grid of a scan, in RAS order: 3 mm, for the folds of a brain half of it, or the scan's own voxels."""
+    own = Grid.of(reorient_to_ras(source))
+    coarsest = BRAIN_SPACING_MM if foreground == "brain" else WORKING_SPACING_MM
+    x, y, z = (max(coarsest, spacing) for spacing in own.spacing_mm)
+    return own.rescale((x, y, z))
+
+
+def _split_sides(mask: Mask, grid: Grid) -> Mask | None:
+    """The half with the smaller x, where the foreground is as wide as both breasts."""
+    start, size = bounding_box(mask)
+    if size[0] * grid.spacing_mm[0] < BILATERAL_MM:
+        return None
+    left = np.zeros_like(mask)
+    left[..., : start[0] + size[0] // 2] = True
+    return left
 
 
 def _undo_motion(coarse: Volume, motions: tuple[Motion, ...]) -> Volume:

@@ -42,14 +42,16 @@ class Window:
         return np.asarray(cut.array[0])
 
 
-def open_window(survey: Survey, grid: Grid) -> Window:
+def open_window(survey: Survey, grid: Grid, side: str) -> Window:
     """The window of the output grid around the foreground, a working voxel wider than its box.
 
     Args:
         survey: Of the scan.
         grid: The whole output grid, along the axes of the survey's.
+        side: ``left`` or ``right`` for that of both breasts, anything else for the whole foreground.
     """
-    first, size = bounding_box(survey.mask)
+    mask = survey.side(side)
+    first, size = bounding_box(mask)
     corners = np.array([np.array(first) - 1, np.array(first) + size], float)
     to_grid = np.linalg.solve(grid.affine, survey.grid.affine)
     low, high = corners @ to_grid[:3, :3].T + to_grid[:3, 3]
@@ -57,7 +59,7 @@ def open_window(survey: Survey, grid: Grid) -> Window:
     end = [int(np.clip(np.ceil(value) + 1, b + 1, n)) for value, b, n in zip(high, begin, grid.shape, strict=True)]
     start = (begin[0], begin[1], begin[2])
     cut = grid.cut(start, (end[0] - begin[0], end[1] - begin[1], end[2] - begin[2]))
-    return Window(cut, start, enlarge_mask(survey.mask, survey.grid, cut))
+    return Window(cut, start, enlarge_mask(mask, survey.grid, cut))
 
 
 def sample_phases(

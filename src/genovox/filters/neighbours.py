@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genovox.core.volume import Array
-from genovox.volumes.stencils import WIDE_PIECE_VOXELS, Radius, Row, lay_out
+from genovox.filters.stencils import WIDE_PIECE_VOXELS, Radius, Row, lay_out
 
 
 def average_alike(

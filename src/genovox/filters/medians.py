@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from genovox.core.volume import Array
-from genovox.volumes.stencils import PIECE_VOXELS, Radius, Row, lay_out
+from genovox.filters.stencils import PIECE_VOXELS, Radius, Row, lay_out
 
 Cell = tuple[int, ...]
 """Rank along z, y and x in a window whose lines are sorted along each axis."""

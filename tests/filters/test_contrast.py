@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from genovox.core.errors import ImageError, UsageError
-from genovox.volumes.contrast import enhance_contrast
+from genovox.filters.contrast import enhance_contrast
 
 SPACING = (1.0, 1.0, 2.0)
 MASK = np.zeros((12, 20, 24), bool)

@@ -12,9 +12,9 @@ import torch
 
 from genovox.core.errors import ImageError, UsageError
 from genovox.core.volume import Array
-from genovox.volumes.medians import median_of_window
-from genovox.volumes.neighbours import average_alike
-from genovox.volumes.stencils import PIECE_VOXELS, WIDE_PIECE_VOXELS, Row, ball_offsets, lay_out, radius_voxels
+from genovox.filters.medians import median_of_window
+from genovox.filters.neighbours import average_alike
+from genovox.filters.stencils import PIECE_VOXELS, WIDE_PIECE_VOXELS, Row, ball_offsets, lay_out, radius_voxels
 
 KINDS = ("none", "gaussian", "median", "bilateral", "curvature-flow", "non-local-means")
 GAUSSIAN_SD_MM = 0.7
