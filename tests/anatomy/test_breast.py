@@ -79,6 +79,11 @@ def test_a_real_breast(real_data: Path, side: str) -> None:
 
 @pytest.mark.real_data
 def test_one_real_slice(real_data: Path) -> None:
-    matrix = scipy.io.loadmat(real_data / "misc" / "dce_slice_invivo.mat")["DCEdata"]
-    slices = matrix[:3].astype(np.float32)
-    assert slices.shape[1:] == (192, 192)
+    phases = scipy.io.loadmat(real_data / "misc" / "dce_slice_invivo.mat")["DCEdata"][[0, 10, 20]].astype(np.float32)
+    # Rows run from head to feet, columns from front to back.
+    scan = Volume(np.ascontiguousarray(phases[:, ::-1, ::-1, np.newaxis]), np.diag([4.0, 1.0, 1.0, 1.0]))
+    mask = find_breasts(scan).mask[:, :, 0][::-1, ::-1]
+    assert mask[75, 60]
+    assert mask[108, 98]  # the mass
+    assert not mask[60:160, 150:].any()  # chest and heart
+    assert not mask[:, :20].any()

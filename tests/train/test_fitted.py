@@ -9,7 +9,7 @@ import torch
 
 from genovox.core.artifacts import read_json, read_table
 from genovox.core.errors import DataError
-from genovox.core.sections import PreprocessTable, TrainTable
+from genovox.core.sections import AugmentTable, PreprocessTable, TrainTable
 from genovox.dataset.cases import PreparedCase, load_batch
 from genovox.train.checkpoint import load_network
 from genovox.train.crossval import FoldTask, train_fold
@@ -79,7 +79,7 @@ def test_a_fold_trains_and_scores_with_its_own_map(cases: list[PreparedCase], tm
         key="key",
         table=TrainTable(epochs=1, batch_size=2),
         preprocess=NYUL,
-        preset="none",
+        augment=AugmentTable(preset="none"),
         resolution=Resolution("cpu", "32-true", 1, "contiguous", compile=False, torch=torch.__version__),
         training=tuple(cases[:4]),
         validation=tuple(cases[2:4]),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genovox.core.errors import DataError
-from genovox.core.sections import TrainTable
+from genovox.core.sections import AugmentTable, TrainTable
 from genovox.dataset.cases import PreparedCase
 from genovox.train.loop import TrainedNetwork, score_cases, train_network
 from genovox.train.resolution import Resolution
@@ -30,13 +30,13 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
     return found
 
 
-def _train(cases: list[PreparedCase], table: TrainTable, seed: int = 1) -> TrainedNetwork:
+def _train(cases: list[PreparedCase], table: TrainTable, seed: int = 1, mix: str = "none") -> TrainedNetwork:
     return train_network(
         "light",
         training=cases[:20],
         validation=cases[20:],
         table=table,
-        preset="none",
+        augment=AugmentTable.model_validate({"preset": "none", "mix": mix}),
         resolution=RESOLUTION,
         seed=seed,
     )
@@ -95,3 +95,13 @@ def test_scores_do_not_depend_on_company(cases: list[PreparedCase]) -> None:
     together = score_cases(trained.network, cases, "cpu", 8)
     alone = [score_cases(trained.network, [case], "cpu", 8)[0] for case in cases]
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_mixed_cases_teach_too(cases: list[PreparedCase], mix: str) -> None:
+    table = TrainTable(epochs=12, batch_size=4, learning_rate=3e-3, warmup_epochs=1)
+    trained = _train(cases, table, mix=mix)
+    scores = score_cases(trained.network, cases[20:], "cpu", 4)
+    assert np.mean(scores[1::2]) > np.mean(scores[::2]) + 0.3
+    plain = _train(cases, table)
+    assert [record.training_loss for record in trained.history] != [record.training_loss for record in plain.history]

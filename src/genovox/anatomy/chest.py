@@ -35,8 +35,8 @@ _WINDOWS_MM = (14.0, 10.0, 7.0, 5.0, 5.0)
 _PULL_OF_MEDIAN = 0.1
 _THICK_MM = 15.0
 _SKIN_MM = 6.0
-# On T1-weighted images fat that is not suppressed is at least twice as bright as muscle.
-_BRIGHT_FAT = 1.6
+# On T1-weighted images fat that is not suppressed is far brighter than muscle; suppressed, it is hardly.
+_BRIGHT_FAT = 1.3
 
 
 def find_chest_wall(coarse: Volume, body: Mask) -> Heights:

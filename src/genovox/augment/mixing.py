@@ -4,8 +4,9 @@ Only cases of one batch are mixed, and a batch holds training cases alone; never
 differ, since their mixture would ask the network to tell one body from itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Generator, Tensor
@@ -98,6 +99,10 @@ class Cutmix:
                 share = batch[case, 0, z, y, x].numel() / batch[case, 0].numel()
                 soft[case] = soft[case] * (1 - share) + labels[partner] * share
         return mixed, soft
+
+
+MIXTURES: Mapping[str, Mixup | Cutmix | None] = MappingProxyType({"none": None, "mixup": Mixup(), "cutmix": Cutmix()})
+"""As ``augment.mix`` of a study names them."""
 
 
 def draw_partners(labels: Tensor, patients: Sequence[str], generator: Generator) -> list[int]:

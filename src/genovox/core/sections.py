@@ -225,6 +225,7 @@ class AugmentTable(Table):
     """``[augment]``: random transforms of training batches."""
 
     preset: Literal["none", "light", "breast-dce", "strong", "isotropic"] = "breast-dce"
+    mix: Literal["none", "mixup", "cutmix"] = "none"
 
 
 class TrainTable(Table):

@@ -15,7 +15,7 @@ from genovox.core.tasks import refuse_machine_failures, run_many, show_progress
 from genovox.lesions.proposals import PICTURE, write_proposals
 from genovox.lesions.sheet import explain_none, list_rows, mask_path, picture_path
 from genovox.phases.sheet import read_sheet
-from genovox.preprocess.cache import fetch_step
+from genovox.preprocess.cache import fetch_step, read_step
 from genovox.preprocess.pipeline import one_thread
 from genovox.scans.inspection import read_phases
 
@@ -102,11 +102,12 @@ def propose_all(exams: list[StudyExam], folder: Path, workers: int) -> tuple[lis
     """
     if not exams:
         raise DataError("no dynamic exam was found among the images; see what they are with: genovox phases")
-    found: dict[str, list[dict[str, Any]]] = {}
+    found = {exam.case.case_id: step["proposals"] for exam in exams if (step := read_step(exam.step)) is not None}
+    new = [exam for exam in exams if exam.case.case_id not in found]
     failures: dict[str, str] = {}
     of_machine: dict[str, str] = {}
-    with show_progress("looking for lesions", len(exams)) as advance:
-        for outcome in run_many(_propose_exam, exams, workers=workers, describe=lambda exam: exam.case.case_id):
+    with show_progress("looking for lesions", len(new)) as advance:
+        for outcome in run_many(_propose_exam, new, workers=workers, describe=lambda exam: exam.case.case_id):
             case_id = outcome.item.case.case_id
             if outcome.value is not None:
                 found[case_id] = outcome.value

@@ -21,7 +21,7 @@ from genovox.core.artifacts import (
     write_table,
 )
 from genovox.core.errors import DataError, SingleClassError
-from genovox.core.sections import ORACLE, TRUTH, PreprocessTable, TrainTable
+from genovox.core.sections import ORACLE, TRUTH, AugmentTable, PreprocessTable, TrainTable
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.core.tasks import run_many, show_progress
@@ -72,7 +72,7 @@ class FoldTask:
     key: str
     table: TrainTable
     preprocess: PreprocessTable
-    preset: str
+    augment: AugmentTable
     resolution: Resolution
     training: tuple[PreparedCase, ...]
     validation: tuple[PreparedCase, ...]
@@ -170,7 +170,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
                 model,
                 seed,
                 settings,
-                study.augment.preset,
+                study.augment.model_dump(),
                 asdict(resolution),
                 {part: [(case.case_id, case.key, case.label) for case in cases] for part, cases in parts.items()},
                 [(case.case_id, case.key) for case in fixed],
@@ -185,7 +185,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
                     key=hash_content(content),
                     table=study.train,
                     preprocess=study.preprocess,
-                    preset=study.augment.preset,
+                    augment=study.augment,
                     resolution=resolution,
                     training=parts["train"],
                     validation=parts["val"],
@@ -213,7 +213,7 @@ def train_fold(task: FoldTask) -> str:
         training=task.training,
         validation=task.validation,
         table=task.table,
-        preset=task.preset,
+        augment=task.augment,
         resolution=task.resolution,
         seed=task.seed,
         channels=task.preprocess.channels,

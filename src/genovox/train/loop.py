@@ -11,9 +11,10 @@ from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from genovox.augment.draws import open_generators
+from genovox.augment.mixing import MIXTURES
 from genovox.augment.pipeline import build_augmentation
 from genovox.core.errors import DataError
-from genovox.core.sections import TrainTable
+from genovox.core.sections import AugmentTable, TrainTable
 from genovox.dataset.cases import PreparedCase
 from genovox.dataset.loader import iterate_in_order, iterate_training
 from genovox.models.blocks import Network
@@ -55,7 +56,7 @@ def train_network(
     training: Sequence[PreparedCase],
     validation: Sequence[PreparedCase],
     table: TrainTable,
-    preset: str,
+    augment: AugmentTable,
     resolution: Resolution,
     seed: int,
     channels: tuple[str, ...] = (),
@@ -67,7 +68,7 @@ def train_network(
         training: Cases whose gradients are followed.
         validation: Cases whose loss is watched.
         table: The study's ``[train]``.
-        preset: Augmentation of training batches.
+        augment: The study's ``[augment]``: what is done to training batches.
         resolution: Device, precision and threads.
         seed: Decides weights, order and augmentation.
         channels: Name of each channel, for what augmentation does to contrast; none leaves contrast alone.
@@ -86,7 +87,9 @@ def train_network(
     module, optimizer = fabric.setup(network, optimizer)
     positives = sum(case.label for case in training)
     loss_function = BalancedBinaryLoss(positives, len(training) - positives).to(fabric.device)
-    augmentation = build_augmentation(preset, channels)
+    augmentation = build_augmentation(augment.preset, channels)
+    mix = MIXTURES[augment.mix]
+    patients = {case.case_id: case.patient_id for case in training}
     history: list[EpochRecord] = []
     best_loss, best_state = math.inf, network.state_dict()
     for epoch in range(table.epochs):
@@ -97,7 +100,10 @@ def train_network(
         total = 0.0
         for volumes, labels, case_ids in iterate_training(training, table.batch_size, generator):
             batch = augmentation(fabric.to_device(volumes), open_generators(seed, epoch, case_ids))
-            loss = loss_function(module(batch), fabric.to_device(labels))
+            targets = labels
+            if mix is not None:
+                batch, targets = mix(batch, labels, [patients[case_id] for case_id in case_ids], generator)
+            loss = loss_function(module(batch), fabric.to_device(targets))
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             fabric.clip_gradients(module, optimizer, max_norm=GRADIENT_NORM, error_if_nonfinite=False)

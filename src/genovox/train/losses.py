@@ -19,6 +19,6 @@ class BalancedBinaryLoss(nn.Module):
         self.weights: Tensor
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean over the batch of the weighted loss; logits and labels (0.0 or 1.0) have the shape (B,)."""
-        weights = self.weights[labels.long()]
+        """Mean over the batch of the weighted loss; logits and labels, 0.0 to 1.0 where cases were mixed, are (B,)."""
+        weights = torch.lerp(self.weights[0], self.weights[1], labels)
         return nn.functional.binary_cross_entropy_with_logits(logits, labels, weight=weights)
