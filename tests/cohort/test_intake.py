@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -13,6 +14,7 @@ from genovox.cohort.intake import Intake, take_in
 from genovox.core.artifacts import read_json, read_table
 from genovox.core.errors import DataError, StudyError, TableError
 from genovox.core.study import Study
+from genovox.core.volume import Volume, write_nifti
 from genovox.simulate.hospital import Plan, simulate_cohort
 from tests.conftest import keep_every_fourth_slice
 
@@ -334,11 +336,66 @@ def test_lesions_of_a_manifest_stand_in_its_column_point(shapes_study: MakeStudy
     intake = take_in(Study.load(path, ('cohort.unit="lesion"',)))
     assert intake.cases[0].point_mm == (1.0, 2.5, -3.0)
     assert intake.lost == {"b": ("mark", 'the unit is a lesion and the manifest\'s column "point" is empty')}
-    with pytest.raises(StudyError, match=r"cohort.marks goes with a DICOM tree; in a manifest, fill in the column poi"):
-        take_in(Study.load(path, ('cohort.unit="lesion"', 'cohort.marks="marks.csv"')))
     _manifest(path, "a,P001,scans/P001_pre.nii.gz,1;2", header="case_id,patient_id,image,point")
     with pytest.raises(TableError, match=r"row 2: point must be x;y;z in mm \(right, anterior, superior\), got '1;2'"):
         take_in(Study.load(path, ('cohort.unit="lesion"',)))
+
+
+def test_marks_of_a_manifest_name_its_cases(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
+    path = shapes_study(patients=4)
+    rows = [f"{case},P00{n},scans/P00{n}_pre.nii.gz,9;9;9" for n, case in enumerate("abc", start=1)]
+    rows.append("d,P004,scans/P004_pre.nii.gz,")
+    _manifest(path, *rows, header="case_id,patient_id,image,point")
+    marks = path.parent / "marks.csv"
+    marks.write_text("case_id,point,use\na,1;2.5;-3,yes\nb,1;1;1,\nb,2;2;2,yes\nc,3;3;3,no\nz,1;1;1,\n")
+    study = Study.load(path, ('cohort.unit="lesion"', 'cohort.marks="marks.csv"'))
+    intake = take_in(study)
+    assert [case.point_mm for case in intake.cases] == [(1, 2.5, -3), (1, 1, 1), (9, 9, 9), ()]
+    assert intake.lost == {
+        "b": ("mark", "2 marks of one case; say in the column use which counts"),
+        "d": (
+            "mark",
+            'the unit is a lesion, the table of marks has no row of it and the manifest\'s column "point" is empty',
+        ),
+    }
+    assert "marks: 1 of 3 cases are not in the manifest" in caplog.text
+    before = intake.inputs["marks.csv"]
+    marks.write_text(marks.read_text().replace("2.5", "2.6"))
+    assert take_in(study).inputs["marks.csv"] != before
+    marks.write_text("patient_id,point\na,1;2;3\n")
+    with pytest.raises(TableError, match="must have the columns case_id, got patient_id, point; add case_id"):
+        take_in(study)
+    caplog.clear()
+    assert all(case.point_mm == () for case in take_in(Study.load(path, ('cohort.marks="marks.csv"',))).cases)
+    assert 'cohort.marks has no effect with unit = "volume"' in caplog.text
+
+
+def test_marks_may_name_patients_as_the_study_does(tree: Tree) -> None:
+    """A sheet that the study wrote is read back, and one of the hospital's ids as well."""
+    tree.add(NORTH, PRE, POST1)
+    edit_files(tree.files(), PatientIdentityRemoved="NO")
+    (exam,) = _open(tree, 'unit = "exam"').cases
+    assert exam.patient_id.startswith("P-")
+    for name in (exam.patient_id, NORTH):
+        intake = _lesions(tree, f"{name},left,{LEFT}")
+        assert _ids(intake) == [f"{exam.patient_id}-left"]
+        assert intake.lost == {}
+
+
+def test_a_change_of_a_mask_is_a_change_of_the_marks(tree: Tree) -> None:
+    tree.add(NORTH, PRE, POST1)
+    affine = np.diag([10.0, 10, 10, 1])
+    affine[:3, 3] = (-90, 0, -20)
+    array = np.zeros((1, 5, 5, 5), np.float32)
+    array[0, 2, 1, 2] = 1
+    write_nifti(tree.root / "mask.nii.gz", Volume(array, affine))
+    before = _lesions(tree, f"{NORTH},mask.nii.gz", header="patient_id,mask")
+    assert before.cases[0].point_mm == pytest.approx((-70, 10, 0))
+    array[0, 3, 1, 2] = 1
+    write_nifti(tree.root / "mask.nii.gz", Volume(array, affine))
+    after = _lesions(tree, f"{NORTH},mask.nii.gz", header="patient_id,mask")
+    assert after.cases[0].point_mm == pytest.approx((-70, 10, 5))
+    assert after.inputs["marks.csv"] != before.inputs["marks.csv"]
 
 
 def test_what_is_left_out_has_its_rows(tree: Tree) -> None:

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from genovox.cohort.manifest import describe_columns, private_columns, read_manifest
+from genovox.cohort.manifest import describe_columns, private_columns, read_manifest, read_marks
 from genovox.core.errors import TableError
+from genovox.core.volume import Volume, write_nifti
 
 HEADER = "case_id,patient_id,image"
 
@@ -109,3 +111,37 @@ def test_a_part_column_without_effect_is_told(tmp_path: Path) -> None:
     path = _write(tmp_path, "a,p,x.nii,test", header=f"{HEADER},part")
     assert "cohort.splits.part_column" in describe_columns(path)[0]
     assert describe_columns(path, part_column="part") == []
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "words"),
+    [
+        ("patient_id,side", "P1,left", r"must have the columns patient_id, point \(or mask, or box\), got patient"),
+        ("patient_id,box", "P1,1;2;3", r"row 2: box must be x0;y0;z0;x1;y1;z1 in mm \(right, anterior, superior\)"),
+        ("patient_id,box", "P1,1;2;3;4;5;six", "row 2: box must be"),
+        ("patient_id,mask", "P1,gone.nii.gz", "row 2: mask: no such image: gone.nii.gz; check the path"),
+        ("patient_id,mask", "P1,empty.nii.gz", "row 2: the mask empty.nii.gz is empty; mark the lesion in it, or give"),
+        ("patient_id,mask,box,point", "P1,,,", "row 2: patient_id and point must not be empty"),
+        ("patient_id,point,use", "P1,1;2;3,maybe", "row 2: use must be yes, no or empty, got 'maybe'; correct it"),
+    ],
+)
+def test_marks_that_mark_nothing_are_named(tmp_path: Path, header: str, row: str, words: str) -> None:
+    write_nifti(tmp_path / "empty.nii.gz", Volume(np.zeros((1, 3, 3, 3), np.float32), np.eye(4)))
+    (tmp_path / "marks.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(TableError, match=words):
+        read_marks(tmp_path / "marks.csv", str)
+
+
+def test_a_mark_is_a_point_or_else_a_mask_or_else_a_box(tmp_path: Path) -> None:
+    array = np.zeros((1, 4, 4, 4), np.float32)
+    array[0, 1:3, 2, 3] = 1
+    write_nifti(tmp_path / "mask.nii.gz", Volume(array, np.diag([2.0, 3, 4, 1])))
+    (tmp_path / "marks.csv").write_text(
+        "patient_id,point,mask,box,use\n"
+        "P1,1;2;3,mask.nii.gz,0;0;0;1;1;1,Yes\n"
+        "P1,,mask.nii.gz,0;0;0;1;1;1,\n"
+        "P1,,,-4;0;0;-2;6;1,\n"
+        "P1,,,,no\n"
+    )
+    marks = read_marks(tmp_path / "marks.csv", str.lower)
+    assert [mark.point_mm for mark in marks["p1"]] == [(1, 2, 3), (6, 6, 6), (-3, 3, 0.5)]

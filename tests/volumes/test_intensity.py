@@ -164,3 +164,4 @@ def test_two_values() -> None:
     assert is_two_valued(MASK[np.newaxis].astype(np.float32) * 5 - 2)
     assert not is_two_valued(_phases())
     assert not is_two_valued(np.array([0, 1, 0.5], np.float32))
+    assert not is_two_valued(np.zeros(7, np.float32))

@@ -110,12 +110,14 @@ def _smooth_chest(skin: Heights, step: _Step) -> Heights:
     # Where the coils end, the body's surface is ragged and single columns are sunken.
     usual = ndimage.median_filter(np.nan_to_num(skin), _MEDIAN_COLUMNS, mode="nearest")
     known = np.isfinite(skin) & (np.nan_to_num(skin) > usual - 3 * _SUNKEN_MM)
-    weight, height = known.astype(float), np.where(known, skin, 0.0)
+    weight: Heights = np.where(known, 1.0, 0.0).astype(np.float64)
+    height: Heights = np.where(known, skin, 0.0).astype(np.float64)
     surface = plate.fit(weight, height)
     for _ in range(_ROUNDS):
         above = height - surface
         sunken = _SUNKEN_MM / np.maximum(-above, _SUNKEN_MM)
-        renewed = known * np.where(above > _BREAST_MM, _PULL_OF_BREAST, sunken)
+        pull = np.where(above > _BREAST_MM, _PULL_OF_BREAST, sunken)
+        renewed: Heights = np.where(known, pull, 0.0).astype(np.float64)
         if np.abs(renewed - weight).max() < _SETTLED:
             break
         weight = renewed

@@ -328,8 +328,8 @@ def _mark_cases(cases: list[Case], marks: dict[str, list[Mark]], table: str) -> 
         if len(own) > 1:
             lost[case.case_id] = ("mark", f"{len(own)} marks of one case; say in the column use which counts")
         elif not point_mm:
-            where = "it has no row in the table of marks and " if table else ""
-            lost[case.case_id] = ("mark", f'the unit is a lesion, {where}the manifest\'s column "point" is empty')
+            where = ", the table of marks has no row of it" if table else ""
+            lost[case.case_id] = ("mark", f'the unit is a lesion{where} and the manifest\'s column "point" is empty')
     strangers = marks.keys() - {case.case_id for case in cases}
     if strangers:
         log.warning("marks: %d of %d cases are not in the manifest", len(strangers), len(marks))

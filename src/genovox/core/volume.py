@@ -3,15 +3,15 @@
 import gzip
 import io
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from isal import igzip, isal_zlib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
@@ -26,6 +26,8 @@ Mask = npt.NDArray[np.bool_]
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NRRD_SUFFIXES = (".nrrd",)
 _NIFTI_HEADER_BYTES = 540
+# Its stub does not say that it is an exception.
+_INFLATE_ERROR = cast("type[Exception]", isal_zlib.IsalError)
 _NIFTI_ERRORS = (
     ImageFileError,
     HeaderDataError,
@@ -35,7 +37,7 @@ _NIFTI_ERRORS = (
     OverflowError,
     TypeError,
     ValueError,
-    zlib.error,
+    _INFLATE_ERROR,
 )
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -190,7 +192,7 @@ def read_stored_type(path: Path) -> str:
 def _read_nifti(path: Path) -> Volume:
     try:
         # Whole, so that the checksum of the compressed file is verified: a flipped bit must not become a voxel.
-        content = gzip.decompress(path.read_bytes()) if _is_gzip(path) else path.read_bytes()
+        content = igzip.decompress(path.read_bytes()) if _is_gzip(path) else path.read_bytes()
         nifti = _nifti_format(content)
         header = nifti.header_class.from_fileobj(io.BytesIO(content))
         _check_promise(header, len(content))

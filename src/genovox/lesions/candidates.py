@@ -124,7 +124,10 @@ def measure_blobness(signal: Array, scale_mm: float, spacing_mm: tuple[float, fl
         np.gradient(smooth, steps[axis], axis=axis) if smooth.shape[axis] > 1 else np.zeros_like(smooth)
         for axis in range(3)
     ]
-    downward = -sum(np.gradient(first[axis], steps[axis], axis=axis) for axis in range(3) if smooth.shape[axis] > 1)
+    downward = np.zeros_like(smooth)
+    for axis in range(3):
+        if smooth.shape[axis] > 1:
+            downward -= np.gradient(first[axis], steps[axis], axis=axis)
     out = np.zeros(signal.shape, np.float32)
     at = downward > 0
     matrix = np.zeros((int(at.sum()), 3, 3), np.float32)

@@ -126,7 +126,7 @@ def _measure_depth(body: Mask, sampling: tuple[float, ...]) -> tuple[Array, Arra
     room = [int(np.ceil(2 * NIPPLE_MM / step)) for step in sampling]
     padded = np.pad(body, [(size, size) for size in room], mode="edge")
     depth = ndimage.distance_transform_edt(padded, sampling)
-    plain = ndimage.distance_transform_edt(depth <= NIPPLE_MM, sampling) < NIPPLE_MM
+    plain = ndimage.distance_transform_edt(depth <= NIPPLE_MM, sampling) <= NIPPLE_MM
     outer = ndimage.distance_transform_edt(plain, sampling)
     inner = tuple(slice(size, -size) for size in room)
     return np.asarray(depth[inner], np.float32), np.asarray(outer[inner], np.float32)

@@ -26,7 +26,7 @@ def draw_proposals(path: Path, title: str, uptake: Uptake, proposals: list[Propo
         uptake: The exam.
         proposals: In the order of their rank.
     """
-    bright = float(np.percentile(uptake.early[uptake.tissue], _BRIGHTEST))
+    bright = max(float(np.percentile(uptake.early[uptake.tissue], _BRIGHTEST)), 1e-6)
     if proposals:
         bright = max(bright, 1.2 * float(np.percentile(uptake.early[proposals[0].candidate.box], 95)))
     width = _GAP + 3 * (_TILE + _GAP)

@@ -163,7 +163,7 @@ def _preprocess(
     mask = window.crop(window.mask.astype(np.float32), start, table.shape, 0.0) > 0
     channels = make_channels(cropped, table.channels, subject.times_s, floor=survey.floor)
     if not two_valued:
-        channels[:, ~mask] = 0
+        channels *= mask
     intensity = fit_intensity(inside, table.normalise)
     mapped = _enhance(intensity.apply(channels, table.channels), mask, grid.spacing_mm, table)
     p1, p50, p99 = measure_percentiles(inside[:, :: max(1, inside.size // FIGURE_SAMPLE)], (1, 50, 99))

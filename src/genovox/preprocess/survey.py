@@ -143,7 +143,7 @@ def survey_scan(source: Volume, table: PreprocessTable) -> Survey:
     """
     grid, own = _open_grid(source, table.foreground), Grid.of(source)
     coarse = Volume(sample_grid(torch.from_numpy(source.array), own, grid).numpy(), grid.affine)
-    first = coarse.array[0]
+    first, body = coarse.array[0], None
     motions: tuple[Motion, ...] = ()
     bias = None
     if table.motion != "none" or table.bias != "none":
@@ -161,7 +161,8 @@ def survey_scan(source: Volume, table: PreprocessTable) -> Survey:
         mask = breasts.mask
         left = breasts.left if breasts.left.any() and breasts.right.any() else None
     else:
-        mask = find_foreground(coarse, table.foreground)
+        # The body stands out against air with or without the bias field.
+        mask = find_foreground(coarse, table.foreground) if body is None or table.foreground != "body" else body
         left = _split_sides(mask, grid)
     floor = signal_floor(coarse.array[0])
     if table.foreground == "none":

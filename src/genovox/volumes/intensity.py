@@ -142,8 +142,8 @@ def measure_percentiles(values: Array, percents: Sequence[float]) -> list[float]
 
 
 def is_two_valued(phases: Array) -> bool:
-    """Whether the voxels hold two values only, as a mask does; such a volume is never normalised."""
+    """Whether the voxels hold exactly two values, as a mask does; such a volume is never normalised."""
     if len(np.unique(phases.ravel()[:: max(1, phases.size // 1000)])) > 2:
         return False
     low, high = phases.min(), phases.max()
-    return bool(((phases == low) | (phases == high)).all())
+    return bool(low < high and ((phases == low) | (phases == high)).all())
