@@ -106,7 +106,9 @@ def run_monai(paths: list[Path], folder: Path, bias: str) -> np.ndarray:
 
 def run_torchio(paths: list[Path], folder: Path, bias: str) -> np.ndarray:
     assert bias == "none"
-    subject = torchio.Subject({f"phase{k}": torchio.ScalarImage(path) for k, path in enumerate(paths)})
+    loaded = [torchio.ScalarImage(path) for path in paths]
+    images = [torchio.ScalarImage(tensor=image.data.float(), affine=image.affine) for image in loaded]
+    subject = torchio.Subject({f"phase{k}": image for k, image in enumerate(images)})
     oriented = torchio.ToCanonical()(subject)
     images = oriented.get_images()
     mean = sum(image.data[0] for image in images) / len(images)
@@ -229,6 +231,7 @@ def main() -> None:
                 "peer_s": round(peer_s, 3),
                 "ratio": round(peer_s / ours_s, 1),
             } | compare(ours, other)
+            print(f"{peer}, bias {bias}: {peer_s / ours_s:.1f}", file=sys.stderr)
         result["processes"] = measure_scaling(paths, folder, 3 * repeats)
     print(json.dumps(result, indent=2))
 

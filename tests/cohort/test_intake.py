@@ -192,15 +192,17 @@ def test_breasts_of_an_archive(tree: Tree) -> None:
     tree.add(NORTH, PRE, POST1)
     _add_sides(tree)
     both = _open(tree, 'unit = "breast"', 'breasts = "both"')
-    assert _ids(both) == [NORTH, f"{SOUTH}-left", f"{SOUTH}-right"]
-    assert set(both.lost) == {NORTH}  # one volume of both breasts is no breast
-    assert "the laterality is bilateral" in both.lost[NORTH][1]
+    assert _ids(both) == [f"{NORTH}-left", f"{NORTH}-right", f"{SOUTH}-left", f"{SOUTH}-right"]
+    assert both.lost == {}  # one volume of both breasts is two cases, cropped each to its side
+    left, right = both.cases[:2]
+    assert left.images == right.images
+    assert (left.laterality, right.laterality) == ("left", "right")
     _write(tree, "clinical.csv", "patient_id,affected_side", f"{NORTH},both", f"{SOUTH},L")
     affected = _open(tree, 'unit = "breast"', 'clinical = "clinical.csv"')
-    assert set(affected.lost) == {NORTH, f"{SOUTH}-right"}
+    assert set(affected.lost) == {f"{SOUTH}-right"}
     assert affected.lost[f"{SOUTH}-right"] == ("unasked", 'the right breast is not asked for by breasts = "affected"')
     other = _open(tree, 'unit = "breast"', 'breasts = "contralateral"', 'clinical = "clinical.csv"')
-    assert set(other.lost) == {NORTH, f"{SOUTH}-left"}
+    assert set(other.lost) == {f"{NORTH}-left", f"{NORTH}-right", f"{SOUTH}-left"}
 
 
 def test_the_clinic_knows_family_and_hospital(tree: Tree) -> None:
@@ -299,7 +301,12 @@ def test_both_breasts_of_a_manifest_need_no_clinic(shapes_study: MakeStudy) -> N
     path = shapes_study(patients=2)
     _manifest(path, "a,P001,scans/P001_pre.nii.gz,left", "b,P002,scans/P002_pre.nii.gz,bilateral")
     intake = take_in(Study.load(path, ('cohort.unit="breast"', 'cohort.breasts="both"')))
-    assert set(intake.lost) == {"b"}
+    assert [(case.case_id, case.laterality) for case in intake.cases] == [
+        ("a", "left"),
+        ("b-left", "left"),
+        ("b-right", "right"),
+    ]
+    assert intake.lost == {}
 
 
 def test_the_clinic_knows_families_of_a_manifest_too(shapes_study: MakeStudy) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from genovox.core.case import Case
@@ -28,6 +28,32 @@ class ExamFacts:
     visit: int = 0
     description: str = ""
     roles: frozenset[str] | None = None
+
+
+def split_breasts(exams: Sequence[Case], facts: Mapping[str, ExamFacts]) -> tuple[list[Case], dict[str, ExamFacts]]:
+    """Each scan of both breasts as two cases, one a breast; preprocessing crops each to its side.
+
+    Args:
+        exams: The candidates.
+        facts: By case.
+
+    Returns:
+        The cases, and the facts of each.
+    """
+    cases, known = [], dict(facts)
+    for exam in exams:
+        sides = ("left", "right") if exam.images and exam.laterality == "bilateral" else ()
+        halves = [replace(exam, case_id=f"{exam.case_id}-{side}", laterality=side) for side in sides]
+        cases += halves or [exam]
+        if exam.case_id in facts:
+            known |= {half.case_id: facts[exam.case_id] for half in halves}
+    return cases, known
+
+
+def are_halves(one: Case, other: Case) -> bool:
+    """Whether two cases are the left and the right breast of one scan."""
+    base = one.case_id.removesuffix("-left")
+    return one.images == other.images and (one.case_id, other.case_id) == (f"{base}-left", f"{base}-right")
 
 
 def apply_rules(

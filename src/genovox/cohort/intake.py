@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from genovox.cohort.archive import open_archive
-from genovox.cohort.eligibility import ExamFacts, Loss, apply_rules
+from genovox.cohort.eligibility import ExamFacts, Loss, apply_rules, split_breasts
 from genovox.cohort.gates import UNASKED, Exclusion
 from genovox.cohort.manifest import (
     ClinicalRow,
@@ -131,6 +131,8 @@ def take_in(study: Study) -> Intake:
     clinical = _read_clinic(study, str)
     cases = [_add_clinic(case, clinical.get(case.patient_id), site=case.site) for case in cases]
     facts = read_exam_facts(source)
+    if cohort.unit == "breast":
+        cases, facts = split_breasts(cases, facts)
     _refuse_unknown_facts(cohort, facts)
     lost = _judge_exams(cases, cohort, clinical, facts)
     inputs: dict[str, str] = {}
@@ -164,8 +166,10 @@ def _take_archive(study: Study, folder: Path) -> Intake:
     clinical = _read_clinic(study, archive.pseudonym)
     _warn_of_strangers("the clinical table", clinical, archive.cases)
     clinical = _name_all_or_none(clinical, {case.patient_id for case in archive.cases})
-    exams = [_add_clinic(case, clinical.get(case.patient_id)) for case in archive.cases]
-    cases, lost, facts = exams, _judge_exams(exams, cohort, clinical, archive.facts), dict(archive.facts)
+    exams, facts = [_add_clinic(case, clinical.get(case.patient_id)) for case in archive.cases], archive.facts
+    if cohort.unit == "breast":
+        exams, facts = split_breasts(exams, facts)
+    cases, lost, facts = exams, _judge_exams(exams, cohort, clinical, facts), dict(facts)
     marked: dict[str, str] = {}
     if cohort.unit == "lesion":
         # A sheet of ``genovox lesions`` names patients as the study does; one of a reader, as the hospital does.
@@ -299,8 +303,8 @@ def _choose_sides(cases: list[Case], cohort: CohortTable, clinical: dict[str, Cl
         row = clinical.get(case.patient_id)
         if case.laterality not in ("left", "right"):
             known = case.laterality or "unknown"
-            advice = "fill it in, cut the image into its breasts, or use another unit"
-            lost[case.case_id] = ("side", f"the unit is a breast, the laterality is {known}; {advice}")
+            reason = f"the unit is a breast, the laterality is {known}; fill it in, or use another unit"
+            lost[case.case_id] = ("side", reason)
         elif cohort.breasts == "both":
             continue
         elif row is None or not row.affected:

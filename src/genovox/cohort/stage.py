@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from genovox.cohort.balance import compare_groups, find_missing, find_unlike
+from genovox.cohort.eligibility import are_halves
 from genovox.cohort.flow import render_flow
 from genovox.cohort.gates import (
     BY_DESIGN,
@@ -185,7 +186,7 @@ def _refuse_shared_image(included: list[tuple[Case, Inspection]]) -> None:
     seen: dict[str, Case] = {}
     for case, inspection in included:
         other = seen.setdefault(inspection.fingerprint, case)
-        if other is not case and other.patient_id == case.patient_id:
+        if other is not case and other.patient_id == case.patient_id and not are_halves(other, case):
             raise DataError(
                 f'with unit = "breast" each case needs the image of one breast, {other.case_id} and {case.case_id} are '
                 'the same voxels; cut the image into its breasts, or use unit = "volume" with one row an image'
