@@ -7,9 +7,10 @@ import scipy.ndimage
 import SimpleITK as sitk
 
 from genovox.core.errors import ImageError, UsageError
+from genovox.filters import denoise as filters
+from genovox.filters import neighbours
 from genovox.filters.denoise import KINDS, denoise, estimate_noise_sd
 from genovox.filters.stencils import ball_offsets, radius_voxels
-from genovox.volumes import filters, neighbours
 
 FILTERS = KINDS[1:]
 ISOTROPIC = (1.0, 1.0, 1.0)

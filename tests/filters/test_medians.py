@@ -7,8 +7,8 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genovox.filters import medians
 from genovox.filters.medians import median_of_window, plan_selection
-from genovox.volumes import medians
 
 
 @given(

@@ -12,7 +12,7 @@ from genovox.core.sections import PreprocessTable
 from genovox.core.study import Study
 from genovox.core.volume import Volume
 from genovox.preprocess import stage as preprocess
-from genovox.preprocess.survey import Survey
+from genovox.preprocess.survey import Survey, survey_scan
 
 MakeStudy = Callable[..., Path]
 
@@ -136,7 +136,7 @@ def test_a_mark_outside_its_scan_has_its_row(shapes_study: MakeStudy) -> None:
 
 def _count_surveys(patch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     made: list[tuple[str, ...]] = []
-    work = preprocess.survey_scan
+    work = survey_scan
 
     def count(source: Volume, table: PreprocessTable) -> Survey:
         made.append(table.channels)

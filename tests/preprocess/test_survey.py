@@ -73,7 +73,7 @@ def test_a_known_survey_gives_the_same_voxels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("foreground", ["body", "none"])
 def test_one_side_of_a_scan_of_both(side: str, is_left: bool, foreground: str) -> None:
     scan = _torso()
-    table = PreprocessTable(shape=(60, 60, 50), spacing_mm=(2.5, 2.5, 2.5), foreground=foreground)  # type: ignore[arg-type]
+    table = PreprocessTable(shape=(60, 60, 50), spacing_mm=(2.5, 2.5, 2.5), foreground=foreground)
     made = preprocess_volume(scan, table, Subject(side=side))
     whole = preprocess_volume(scan, table, Subject(side="bilateral"))
     middle_x = (made.volume.affine @ (29.5, 29.5, 24.5, 1))[0]
