@@ -27,18 +27,21 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from genovox.core.sections import PreprocessTable
-from genovox.core.volume import Volume, write_nifti
+from genovox.core.volume import Volume, read_volume, reorient_to_ras, write_nifti
 from genovox.preprocess.cache import fetch_step, save_array, save_mask
+from genovox.preprocess.crop import crop_or_pad
 from genovox.preprocess.pipeline import preprocess_images
 from genovox.preprocess.survey import BIAS_LEVELS
 from genovox.simulate.hospital import Plan, render_patient
 from genovox.simulate.sites import open_sites
+from genovox.volumes.geometry import Grid
 
 # Neither is part of the dev set's types: the peers are looked at as a user of theirs does.
 monai: Any = importlib.import_module("monai.transforms")
 torchio: Any = importlib.import_module("torchio")
 
 SHAPE = (288, 160, 176)
+CROP_START = [(0, 0, 0)]
 CHANNELS = ("pre", "subtraction1", "washout")
 PHASES = 6
 
@@ -75,6 +78,7 @@ def run_ours(paths: list[Path], folder: Path, bias: str) -> np.ndarray:
         save_array(step / "volume.npy", done.volume.array)
         save_mask(step / "mask.npy", done.mask)
         kept.append(done.volume.array)
+        CROP_START[:] = [done.figures.crop_start]
         return {"warnings": done.warnings}
 
     fetch_step(folder / f"{time.monotonic_ns()}", make)
@@ -83,7 +87,8 @@ def run_ours(paths: list[Path], folder: Path, bias: str) -> np.ndarray:
 
 def run_monai(paths: list[Path], folder: Path, bias: str) -> np.ndarray:
     load, orient = monai.LoadImage(ensure_channel_first=True), monai.Orientation("RAS", labels=None)
-    space, crop = monai.Spacing((1, 1, 1), mode="bilinear"), monai.ResizeWithPadOrCrop(SHAPE)
+    target = find_target(paths)
+    move = monai.SpatialResample(mode="bilinear", padding_mode="border", align_corners=True)
     phases = [orient(load(path)) for path in paths]
     mean = sum(phase[0] for phase in phases) / len(phases)
     mask = find_body_itk(np.asarray(mean).T)
@@ -91,15 +96,16 @@ def run_monai(paths: list[Path], folder: Path, bias: str) -> np.ndarray:
         spacing = [float(step) for step in phases[0].pixdim]
         gain = torch.from_numpy(np.exp(fit_n4_itk(np.asarray(mean).T, mask, spacing)).T.copy())
         phases = [phase / gain for phase in phases]
-    sampled = [space(phase) for phase in phases]
+    place = {"dst_affine": target.affine, "spatial_size": target.shape}
+    sampled = [move(phase, **place) for phase in phases]
     like = phases[0].clone()
     like[0] = torch.from_numpy(mask.T.astype(np.float32).copy())
-    inside = space(like, mode="nearest")[0] > 0
+    inside = move(like, **place, mode="nearest")[0] > 0
     values = torch.stack([phase[0][inside] for phase in sampled])
     offset, scale = values.mean(), values.std()
     normal = [(torch.where(inside, phase[0], 0) - offset) / scale for phase in sampled]
     made = torch.stack([normal[0], normal[1] - normal[0], normal[1] - normal[-1]])
-    out = np.asarray(crop(made)).transpose(0, 3, 2, 1)
+    out = cut_like_ours(np.asarray(made).transpose(0, 3, 2, 1), target)
     np.save(folder / f"monai-{time.monotonic_ns()}.npy", out)
     return out
 
@@ -116,17 +122,27 @@ def run_torchio(paths: list[Path], folder: Path, bias: str) -> np.ndarray:
     oriented.add_image(
         torchio.LabelMap(tensor=torch.from_numpy(mask.T[np.newaxis].copy()).byte(), affine=images[0].affine), "body"
     )
-    sampled = torchio.Resample(1.0)(oriented)
+    target = find_target(paths)
+    sampled = torchio.Resample((target.shape, target.affine))(oriented)
     inside = sampled["body"].data[0] > 0
     phases = [sampled[f"phase{k}"].data[0] for k in range(len(paths))]
     values = torch.stack([phase[inside] for phase in phases])
     offset, scale = values.mean(), values.std()
     normal = [(torch.where(inside, phase, 0) - offset) / scale for phase in phases]
     made = torch.stack([normal[0], normal[1] - normal[0], normal[1] - normal[-1]])
-    cropped = torchio.CropOrPad(SHAPE)(torchio.ScalarImage(tensor=made, affine=sampled["phase0"].affine))
-    out = cropped.data.numpy().transpose(0, 3, 2, 1)
+    out = cut_like_ours(made.numpy().transpose(0, 3, 2, 1), target)
     np.save(folder / f"torchio-{time.monotonic_ns()}.npy", out)
-    return np.asarray(out)
+    return out
+
+
+def find_target(paths: list[Path]) -> Grid:
+    """The output grid of both sides, 1 mm over the field of view."""
+    return Grid.of(reorient_to_ras(read_volume(paths[0]))).rescale((1.0, 1.0, 1.0))
+
+
+def cut_like_ours(channels: np.ndarray, target: Grid) -> np.ndarray:
+    """The peers crop where genovox did, so that voxels can be compared."""
+    return crop_or_pad(Volume(channels, target.affine), CROP_START[0], SHAPE, channels[:, 0, 0, 0]).array
 
 
 def find_body_itk(signal: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from genovox.volumes.kinetics import (
     needs_times,
     parse_channel,
     phases_needed,
+    phases_used,
     signal_floor,
 )
 from genovox.volumes.pharmacokinetics import Protocol
@@ -250,3 +251,23 @@ def test_kinds() -> None:
 def test_no_such_channel(name: str) -> None:
     with pytest.raises(ValueError, match="is no channel"):
         parse_channel(name)
+
+
+@given(
+    channels=st.lists(
+        st.sampled_from(["pre", "post1", "post3", "post@90s", "subtraction2", "subtraction@180s", "washout", "ser"]),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    ),
+    seed=st.integers(0, 99),
+)
+def test_phases_not_used_may_hold_anything(channels: list[str], seed: int) -> None:
+    times = (0.0, 100.0, 190.0, 280.0, 370.0)
+    phases = np.random.default_rng(seed).uniform(50, 900, (5, 3, 4, 5)).astype(np.float32)
+    used = phases_used(tuple(channels), 5, times)
+    other = np.stack([phase if number in used else np.full_like(phase, -7) for number, phase in enumerate(phases)])
+    arguments = (tuple(channels), times)
+    np.testing.assert_array_equal(
+        make_channels(phases, *arguments, floor=20.0), make_channels(other, *arguments, floor=20.0)
+    )

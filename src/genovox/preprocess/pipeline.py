@@ -21,14 +21,18 @@ from genovox.preprocess.survey import Survey, survey_everything, survey_scan
 from genovox.preprocess.window import open_window, sample_phases
 from genovox.scans.inspection import read_phases
 from genovox.volumes.geometry import Grid, Interpolation, mirror_volume
-from genovox.volumes.intensity import fit_intensity, is_two_valued, measure_percentiles
-from genovox.volumes.kinetics import find_timed_phases, make_channels, parse_channel
+from genovox.volumes.intensity import (
+    fit_intensity,
+    is_two_valued,
+    join_samples,
+    measure_percentiles,
+    measure_phase,
+)
+from genovox.volumes.kinetics import find_timed_phases, make_channels, parse_channel, phases_used
 from genovox.volumes.nyul import measure_landmarks
 
 OUTSIDE_WARNING = 0.02
 _LARGEST_COSINE = 0.02
-FIGURE_SAMPLE = 2_000_000
-"""Voxels that the percentiles of the record are taken from; what maps the signal counts all."""
 
 
 @dataclass(frozen=True)
@@ -154,25 +158,29 @@ def _preprocess(
     interpolation: Interpolation = "nearest" if two_valued else table.interpolation
     scan = denoise(source.array, Grid.of(source).spacing_mm, table.denoise)
     phases = sample_phases(Volume(scan, source.affine), survey, window.grid, interpolation, device)
-    voxels = np.flatnonzero(window.mask)
-    inside = np.empty((len(scan), len(voxels)), np.float32)
-    cropped = np.empty((len(scan), *table.shape[::-1]), np.float32)
+    voxels = np.flatnonzero(window.mask).astype(np.int32)
+    signals = []
+    used = phases_used(table.channels, len(scan), subject.times_s)
+    nothing = np.broadcast_to(np.float32(fill), table.shape[::-1])
+    cropped = []
     for index, phase in enumerate(phases):
-        phase.ravel().take(voxels, out=inside[index], mode="clip")
-        cropped[index] = window.crop(phase, start, table.shape, fill)
+        signals.append(measure_phase(phase, voxels))
+        cropped.append(window.crop(phase, start, table.shape, fill) if index in used else nothing)
+    del voxels
     mask = window.crop(window.mask.astype(np.float32), start, table.shape, 0.0) > 0
     channels = make_channels(cropped, table.channels, subject.times_s, floor=survey.floor)
+    del cropped
     if not two_valued:
         channels *= mask
-    intensity = fit_intensity(inside, table.normalise)
+    intensity = fit_intensity(signals, table.normalise)
     mapped = _enhance(intensity.apply(channels, table.channels), mask, grid.spacing_mm, table)
-    p1, p50, p99 = measure_percentiles(inside[:, :: max(1, inside.size // FIGURE_SAMPLE)], (1, 50, 99))
+    p1, p50, p99 = measure_percentiles(join_samples(signals), (1, 50, 99))
     moved = [motion for motion in survey.motions if not motion.is_identity]
     figures = Figures(
         source_spacing_mm=own.spacing_mm,
         source_shape=own.shape,
         source_orientation=source.orientation,
-        phases=len(source.array),
+        phases=len(signals),
         crop_start=start,
         foreground_ml=float(window.mask.sum() * np.prod(grid.spacing_mm) / 1000),
         outside_fraction=float(1 - mask.sum() / max(1, window.mask.sum())),
@@ -192,7 +200,7 @@ def _preprocess(
     )
     warnings = () if subject.point_mm else _find_warnings(figures, table)
     notes = tuple(f"phase {k}: {motion.note}" for k, motion in enumerate(survey.motions) if motion.note)
-    landmarks = measure_landmarks(inside[0]) if table.normalise == "nyul" else ()
+    landmarks = measure_landmarks(signals[0].sample) if table.normalise == "nyul" else ()
     volume = Volume(mapped, grid.cut(start, table.shape).affine)
     return Preprocessed(volume, mask, figures, warnings + notes, landmarks)
 

@@ -91,6 +91,8 @@ def sample_phases(
             sampled = sample_grid(signal, own, grid, interpolation)
         else:
             sampled = sample_moved(signal, own, grid, motion)
-        # Where nothing had to be interpolated, what was sampled is the scan's own memory.
-        corrected = sampled if kept is None else sampled * kept
-        yield corrected.cpu().numpy()
+        if kept is not None:
+            # Where nothing had to be interpolated, what was sampled is the scan's own memory.
+            is_scan = sampled.data_ptr() == signal.data_ptr()
+            sampled = sampled * kept if is_scan else sampled.mul_(kept)
+        yield sampled.cpu().numpy()

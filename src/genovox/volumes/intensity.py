@@ -11,6 +11,7 @@ from genovox.core.errors import ImageError
 from genovox.core.volume import Array
 from genovox.volumes.kinetics import parse_channel
 
+LARGEST_SAMPLE = 500_000
 _BINS = 65_536
 _PIECE = 65_536
 
@@ -56,7 +57,54 @@ class IntensityMap:
         return out
 
 
-def fit_intensity(inside: Array, kind: str) -> IntensityMap:
+@dataclass(frozen=True)
+class PhaseSignal:
+    """The foreground's signal in one phase, as far as maps and records need it.
+
+    Attributes:
+        mean, sd: Over all voxels.
+        low, high: Least and largest.
+        sample: Every so many voxels, at most half a million, for percentiles.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    sample: Array
+
+
+def measure_phase(phase: Array, voxels: npt.NDArray[np.int32]) -> PhaseSignal:
+    """Measure one phase, without a copy of its foreground.
+
+    Args:
+        phase: Shape (z, y, x).
+        voxels: Flat index of each voxel of the foreground, rising.
+
+    Raises:
+        ImageError: If there is no foreground, or it is not finite.
+    """
+    if not len(voxels):
+        raise ImageError('the foreground is empty; look at the scan or use foreground = "none"')
+    flat = phase.ravel()
+    low, high, total, square = math.inf, -math.inf, 0.0, 0.0
+    # Near the mean, so that the square's mean is no small difference of large numbers.
+    centre = np.float32(flat.take(voxels[:: max(1, len(voxels) // 1000)]).mean())
+    for begin in range(0, len(voxels), _PIECE):
+        piece = flat.take(voxels[begin : begin + _PIECE])
+        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        piece -= centre
+        total += float(piece.sum())
+        square += float(np.dot(piece, piece))
+    if not math.isfinite(total):
+        raise ImageError("the foreground must be finite, some voxels are not; convert the scan again from its source")
+    apart = total / len(voxels)
+    sd = math.sqrt(max(square / len(voxels) - apart**2, 0.0))
+    sample = flat.take(voxels[:: -(-len(voxels) // LARGEST_SAMPLE)])
+    return PhaseSignal(float(centre) + apart, sd if high > low else 0.0, low, high, sample)
+
+
+def fit_intensity(signals: Sequence[PhaseSignal], kind: str) -> IntensityMap:
     """The map of one case.
 
     ``joint-z``
@@ -72,45 +120,37 @@ def fit_intensity(inside: Array, kind: str) -> IntensityMap:
         The signal stays: what maps it is learnt from the training patients.
 
     Args:
-        inside: Signal of the foreground, pre-contrast first, shape (phase, voxel).
+        signals: Of each phase, pre-contrast first.
         kind: One of these.
 
     Raises:
-        ImageError: If there is no foreground, or it is not finite or holds one value only.
+        ImageError: If the foreground holds one value only.
     """
     if kind in {"none", "nyul"}:
         return IntensityMap(0.0, 1.0, scales_absolute=kind != "none")
-    counted = inside[:1] if kind == "pre" else inside
-    if not counted.size:
-        raise ImageError('the foreground is empty; look at the scan or use foreground = "none"')
-    low, high = float(counted.min()), float(counted.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ImageError("the foreground must be finite, some voxels are not; convert the scan again from its source")
+    counted = signals[:1] if kind == "pre" else signals
+    low, high = min(one.low for one in counted), max(one.high for one in counted)
     if low == high:
         raise ImageError('the foreground holds one value only; convert the scan again or use normalise = "none"')
     if kind == "uint8":
         return IntensityMap(low, (high - low) / 255, ceiling=255.0, rounded=True)
     if kind == "percentile":
-        low, high = measure_percentiles(counted, (1, 99))
+        sample = join_samples(counted)
+        low, high = measure_percentiles(sample, (1, 99))
         if low == high:
             raise ImageError(
                 f"98% of the foreground holds one value, {low:g}; convert the scan again or use another normalisation"
             )
-        clipped = np.count_nonzero(counted < np.float32(low)) + np.count_nonzero(counted > np.float32(high))
-        return IntensityMap(low, high - low, ceiling=1.0, clipped_fraction=clipped / counted.size)
-    return IntensityMap(*_mean_and_sd(counted))
+        clipped = np.count_nonzero(sample < np.float32(low)) + np.count_nonzero(sample > np.float32(high))
+        return IntensityMap(low, high - low, ceiling=1.0, clipped_fraction=clipped / sample.size)
+    mean = sum(one.mean for one in counted) / len(counted)
+    variance = sum(one.sd**2 + (one.mean - mean) ** 2 for one in counted) / len(counted)
+    return IntensityMap(mean, math.sqrt(variance))
 
 
-def _mean_and_sd(values: Array) -> tuple[float, float]:
-    """In single precision within pieces, in double between them: exact enough, and no copy in double precision."""
-    flat = values.ravel()
-    pieces = [flat[begin : begin + _PIECE] for begin in range(0, flat.size, _PIECE)]
-    mean = sum(float(piece.sum()) for piece in pieces) / flat.size
-    square = 0.0
-    for piece in pieces:
-        apart = piece - np.float32(mean)
-        square += float(np.dot(apart, apart))
-    return mean, math.sqrt(square / flat.size)
+def join_samples(signals: Sequence[PhaseSignal]) -> Array:
+    """The samples of all phases, one after the other."""
+    return np.concatenate([one.sample for one in signals])
 
 
 def measure_percentiles(values: Array, percents: Sequence[float]) -> list[float]:

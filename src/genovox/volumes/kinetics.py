@@ -1,7 +1,7 @@
 """Channels: what the network sees of the phases."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -141,8 +141,34 @@ def signal_floor(pre: Array) -> float:
     return FLOOR_SHARE * float(np.percentile(pre.ravel()[::stride], FLOOR_PERCENTILE))
 
 
+def phases_used(channels: tuple[str, ...], count: int, times_s: tuple[float, ...] = ()) -> set[int]:
+    """Which phases of a case these channels look at.
+
+    Args:
+        channels: Channel names.
+        count: How many phases the case has.
+        times_s: Start of each phase in seconds; empty if unknown.
+
+    Raises:
+        ImageError: As ``make_channels``.
+    """
+    _require_phases(channels, count, times_s)
+    timed = find_timed_phases(channels, times_s)
+    used: set[int] = set()
+    for channel in (parse_channel(name) for name in channels):
+        if channel.kind == "absolute":
+            return set(range(count))
+        if channel.measure == "washout":
+            used |= {1, count - 1}
+        elif channel.measure != "pre":
+            used.add(timed[channel.name].phase if channel.name in timed else channel.phases - 1)
+        if channel.kind == "difference" or channel.measure == "pre":
+            used.add(0)
+    return used
+
+
 def make_channels(
-    phases: Array,
+    phases: Sequence[Array],
     channels: tuple[str, ...],
     times_s: tuple[float, ...] = (),
     *,
@@ -172,7 +198,7 @@ does not exceed |
     relative, not absolute, unless ``protocol`` was measured: they rank voxels, and exams of one protocol.
 
     Args:
-        phases: Shape (phase, z, y, x), pre-contrast first.
+        phases: Each of shape (z, y, x), pre-contrast first; those not in ``phases_used`` may hold anything.
         channels: Channel names.
         times_s: Start of each phase in seconds; empty if unknown.
         injection_s: The injection on the same clock, if recorded.
@@ -190,29 +216,17 @@ does not exceed |
         Hylton et al. (2012), doi:10.1148/radiol.12110748; initial area: Evelhoch (1999),
         doi:10.1002/(SICI)1522-2586(199909)10:3<254::AID-JMRI5>3.0.CO;2-9; Tofts: ``pharmacokinetics.fit_tofts``.
     """
-    parsed = [parse_channel(name) for name in channels]
-    for channel in parsed:
-        if channel.phases > len(phases):
-            raise ImageError(
-                f"channel {channel.name} needs {channel.phases} phases, the case has {len(phases)}; "
-                "give every phase, or choose other preprocess.channels"
-            )
-        if channel.needs_times and len(times_s) != len(phases):
-            got = f"{len(times_s)} for {len(phases)} phases" if times_s else "none"
-            raise ImageError(
-                f"channel {channel.name} needs the time of each phase, got {got}; give phase_times_s, or choose other "
-                "preprocess.channels"
-            )
+    parsed = _require_phases(channels, len(phases), times_s)
     if needs_times(channels):
         phase_delays_s(times_s, injection_s)
     if floor is None:
         floor = signal_floor(phases[0]) if any(channel.kind == "absolute" for channel in parsed) else 0.0
-    out = np.empty((len(parsed), *phases.shape[1:]), np.float32)
+    out = np.empty((len(parsed), *phases[0].shape), np.float32)
     # Some slices at a time, so that what channels share stays in the processor's cache.
-    step = max(1, _SLAB_VOXELS // phases[0, 0].size)
-    for start in range(0, phases.shape[1], step):
+    step = max(1, _SLAB_VOXELS // phases[0][0].size)
+    for start in range(0, len(phases[0]), step):
         slab = slice(start, start + step)
-        exam = _Exam(phases[:, slab], times_s, injection_s, floor, protocol or Protocol())
+        exam = _Exam([phase[slab] for phase in phases], times_s, injection_s, floor, protocol or Protocol())
         for made, channel in zip(out[:, slab], parsed, strict=True):
             made[...] = _MEASURES[channel.measure](exam, channel)
             if channel.limits is not None:
@@ -220,11 +234,29 @@ does not exceed |
     return out
 
 
+def _require_phases(channels: tuple[str, ...], count: int, times_s: tuple[float, ...]) -> list[Channel]:
+    """The channels, if the case has the phases and times that they need."""
+    parsed = [parse_channel(name) for name in channels]
+    for channel in parsed:
+        if channel.phases > count:
+            raise ImageError(
+                f"channel {channel.name} needs {channel.phases} phases, the case has {count}; "
+                "give every phase, or choose other preprocess.channels"
+            )
+        if channel.needs_times and len(times_s) != count:
+            got = f"{len(times_s)} for {count} phases" if times_s else "none"
+            raise ImageError(
+                f"channel {channel.name} needs the time of each phase, got {got}; give phase_times_s, or choose other "
+                "preprocess.channels"
+            )
+    return parsed
+
+
 @dataclass(frozen=True)
 class _Exam:
     """The phases, and what several channels need of them, computed once."""
 
-    phases: Array
+    phases: Sequence[Array]
     times_s: tuple[float, ...]
     injection_s: float | None
     floor: float
@@ -241,7 +273,8 @@ class _Exam:
     @cached_property
     def relative(self) -> Array:
         """Relative enhancement of each post-contrast phase, shape (phase - 1, z, y, x), within its limits."""
-        relative: Array = self.phases[1:] - self.phases[0]
+        relative: Array = np.stack(self.phases[1:])
+        relative -= self.phases[0]
         relative /= self.divisor
         np.clip(relative, ENHANCEMENT_LIMITS[0] / 100, ENHANCEMENT_LIMITS[1] / 100, out=relative)
         return relative
