@@ -79,7 +79,7 @@ def test_wrong_usage_exits_2(
     ("assignment", "words"),
     [
         ("train.epohcs=3", 'did you mean "epochs"?'),
-        ("preprocess.bias=n4", "not in genovox"),
+        ("preprocess.bias=n5", 'preprocess.bias = "n5"'),
         ('train.models=["resnet50@medicalnet"]', "not in genovox"),
         ('train.models=["resnet81"]', 'did you mean "resnet18"?'),
         ("study.schema=99", "update genovox"),

@@ -33,7 +33,7 @@ import pandas as pd
 from genovox.core.artifacts import write_table, write_text
 from genovox.core.errors import DiskFullError
 from genovox.core.volume import Volume, write_nifti
-from genovox.preprocess.pipeline import save_array
+from genovox.preprocess.cache import fetch_step, save_array
 from genovox.preprocess.quality import draw_quality_picture
 folder = Path(sys.argv[1])
 if sys.argv[2] == "limit":
@@ -43,7 +43,7 @@ volume = Volume(noise, np.eye(4))
 writers = {
     "text": lambda path: write_text(path, "x" * 3_000_000),
     "table": lambda path: write_table(path, pd.DataFrame({"a": range(500_000)})),
-    "array.npy": lambda path: save_array(path, noise),
+    "step": lambda path: fetch_step(path, lambda step: save_array(step / "array.npy", noise) or {}),
     "volume.nii.gz": lambda path: write_nifti(path, volume),
     "picture.png": lambda path: draw_quality_picture(path, "", volume, noise[0] > 0, ("pre",)),
 }

@@ -63,8 +63,11 @@ def read_step(folder: Path) -> dict[str, Any] | None:
 
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write an ``.npy`` file and wait until the disk has it."""
+    plain = np.ascontiguousarray(array)
     with path.open("wb") as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(plain))
+        # Not numpy's own writer: what it raises on a full disk does not say that the disk is full.
+        file.write(plain.data)
         file.flush()
         os.fsync(file.fileno())
 
