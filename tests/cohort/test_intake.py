@@ -119,7 +119,7 @@ def test_lesions_of_one_side_are_numbered(tree: Tree) -> None:
     ("row", "reason"),
     [
         (f"{NORTH},left,{OUTSIDE}", "the mark lies outside the scan, or on another side or visit; correct it"),
-        (f"{SOUTH},left,{LEFT}", "no mark of a lesion; add a row to the table of marks"),
+        (f"{SOUTH},left,{LEFT}", "no mark of a lesion in use; add a row to the table of marks"),
     ],
 )
 def test_a_patient_without_a_usable_mark_is_left_out_with_the_reason(tree: Tree, row: str, reason: str) -> None:
@@ -362,7 +362,10 @@ def test_marks_of_a_manifest_name_its_cases(shapes_study: MakeStudy, caplog: pyt
         "b": ("mark", "2 marks of one case; say in the column use which counts"),
         "d": (
             "mark",
-            'the unit is a lesion, the table of marks has no row of it and the manifest\'s column "point" is empty',
+            (
+                "the unit is a lesion, the table of marks has no row of it in use and the manifest's column "
+                '"point" is empty'
+            ),
         ),
     }
     assert "marks: 1 of 3 cases are not in the manifest" in caplog.text

@@ -7,10 +7,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from genovox.core.errors import ImageError
+from genovox.core.errors import ImageError, UsageError
 from genovox.core.sections import PreprocessTable
+from genovox.core.study import Study
 from genovox.core.volume import Volume, read_volume
 from genovox.preprocess.pipeline import Subject, preprocess_images, preprocess_volume
+from genovox.preprocess.stage import open_stage
 from genovox.scans.inspection import MOST_PHASES, read_phases
 
 
@@ -56,7 +58,7 @@ def test_one_slice_or_two_are_handled_or_refused(shape: tuple[int, ...]) -> None
     assert np.isfinite(made.volume.array).all()
     whole = preprocess_volume(_scan(shape), _table(**EVERYTHING))
     assert np.isfinite(whole.volume.array).all()
-    assert any(note.startswith("phase 1: motion not estimated: it takes") for note in whole.warnings)
+    assert any(note.startswith("phase 1: motion not estimated: it takes") for note in whole.notes)
 
 
 def test_a_flat_picture_is_no_volume(tmp_path: Path) -> None:
@@ -122,3 +124,25 @@ def test_a_mask_has_no_landmarks() -> None:
     mask = Volume((_scan().array > 100).astype(np.float32), np.eye(4))
     with pytest.raises(ImageError, match="two values has no landmarks"):
         preprocess_volume(mask, _table(normalise="nyul"))
+
+
+def test_phases_that_a_conversion_spoilt_are_told() -> None:
+    sound = _scan((3, 20, 24, 28))
+    spoilt = sound.array.copy()
+    spoilt[1] = spoilt[0]
+    spoilt[2] = 40
+    whole = {"shape": (64, 64, 64), "normalise": "pre"}
+    warnings = preprocess_volume(Volume(spoilt, sound.affine), _table(**whole)).warnings
+    assert "phase 1 is the same as pre-contrast; look at the order of the phases" in warnings
+    assert "phase 2 holds one value only in the foreground; convert it again" in warnings
+    assert preprocess_volume(sound, _table(**whole)).warnings == ()
+    below = Volume(sound.array - 2000, sound.affine)
+    assert "a magnitude is never negative" in preprocess_volume(below, _table(foreground="none", **whole)).warnings[0]
+
+
+def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genovox.preprocess.stage.require_stage", lambda *_: {"key": "k"})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "study.toml").write_text('[cohort]\nimages = "m.csv"\n')
+    with pytest.raises(UsageError, match="this torch sees no GPU"):
+        open_stage(Study.load(tmp_path / "study.toml"), tmp_path / "run", "cuda")

@@ -91,12 +91,14 @@ def _draw_augmentation(study: "Study", run: Path) -> Path:
 
     from genovox.augment.sheet import draw_augmentation_sheet
     from genovox.core.artifacts import read_table
-    from genovox.core.volume import affine_spacing_mm
+    from genovox.core.volume import Volume, affine_spacing_mm, reorient_to_ras
+    from genovox.preprocess.stage import AUGMENT_SHEET
 
     first = read_table(run / "preprocess" / "cases.csv", required=("case_id", "affine")).iloc[0]
     volume = np.load(run / "preprocess" / "volumes" / f"{first['case_id']}.npy", allow_pickle=False)
     affine = np.array([float(value) for value in first["affine"].split(";")]).reshape(4, 4)
-    path = run / "preprocess" / "augment.png"
+    volume = reorient_to_ras(Volume(volume, affine)).array
+    path = run / "preprocess" / AUGMENT_SHEET
     names, preset = study.preprocess.channels, study.augment.preset
     draw_augmentation_sheet(path, volume, names, affine_spacing_mm(affine), preset=preset, seed=study.seed)
     return path

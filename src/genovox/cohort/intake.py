@@ -332,7 +332,7 @@ def _mark_cases(cases: list[Case], marks: dict[str, list[Mark]], table: str) -> 
         if len(own) > 1:
             lost[case.case_id] = ("mark", f"{len(own)} marks of one case; say in the column use which counts")
         elif not point_mm:
-            where = ", the table of marks has no row of it" if table else ""
+            where = ", the table of marks has no row of it in use" if table else ""
             lost[case.case_id] = ("mark", f'the unit is a lesion{where} and the manifest\'s column "point" is empty')
     strangers = marks.keys() - {case.case_id for case in cases}
     if strangers:
@@ -355,7 +355,7 @@ def _mark_lesions(
         found = marks.get(patient_id, [])
         if not found:
             cases.append(replace(own[0], case_id=patient_id))
-            lost[patient_id] = ("mark", "no mark of a lesion; add a row to the table of marks")
+            lost[patient_id] = ("mark", "no mark of a lesion in use; add a row to the table of marks")
         sides = [mark.side for mark in found]
         for number, mark in enumerate(found, start=1):
             alone = mark.side if mark.side and sides.count(mark.side) == 1 else str(number)

@@ -1,6 +1,7 @@
 """The preprocessed cases of a run, ready to be read by a network."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genovox.core.artifacts import read_table
+from genovox.core.artifacts import hash_file, read_table
 from genovox.core.case import read_cases
 from genovox.core.errors import DataError
 from genovox.core.volume import Array
@@ -24,6 +25,7 @@ class PreparedCase:
     Attributes:
         key: Hash of everything its input depends on.
         volume: File of the channels, (channel, z, y, x) float32.
+        digest: Hash of that file when it was written.
         landmarks: Of its pre-contrast signal; empty where preprocessing wrote none.
         fitted: What maps its channels by its landmarks whenever it is read, fitted on training patients of a fold.
     """
@@ -35,6 +37,7 @@ class PreparedCase:
     label: int
     key: str
     volume: Path
+    digest: str = ""
     landmarks: tuple[float, ...] = ()
     fitted: Callable[[Array, tuple[float, ...]], Array] | None = None
 
@@ -45,7 +48,8 @@ def read_prepared_cases(run: Path) -> dict[str, PreparedCase]:
     Raises:
         TableError: If the run's tables are missing.
     """
-    made = read_table(run / "preprocess" / "cases.csv", required=("case_id", "key")).set_index("case_id")["key"]
+    table = read_table(run / "preprocess" / "cases.csv", required=("case_id", "key", "digest")).set_index("case_id")
+    made, digests = table["key"], table["digest"]
     landmarks = _read_landmarks(run / "preprocess" / LANDMARKS)
     return {
         case.case_id: PreparedCase(
@@ -56,6 +60,7 @@ def read_prepared_cases(run: Path) -> dict[str, PreparedCase]:
             label=case.label,
             key=str(made[case.case_id]),
             volume=run / "preprocess" / "volumes" / f"{case.case_id}.npy",
+            digest=str(digests[case.case_id]),
             landmarks=landmarks.get(case.case_id, ()),
         )
         for case in read_cases(run / "cohort" / "cases.csv")
@@ -69,6 +74,25 @@ def _read_landmarks(path: Path) -> dict[str, tuple[float, ...]]:
     table = read_table(path, required=("case_id", *LANDMARK_NAMES)).set_index("case_id")
     numbers = table[list(LANDMARK_NAMES)].astype(float)
     return {str(case_id): tuple(row) for case_id, row in zip(numbers.index, numbers.to_numpy().tolist(), strict=True)}
+
+
+def refuse_damaged(cases: Sequence[PreparedCase]) -> None:
+    """Stop before a network learns from a volume that is not as it was written.
+
+    Raises:
+        DataError: Naming the first such case, or a volume that cannot be read.
+    """
+    with ThreadPoolExecutor() as pool:
+        for case, is_whole in zip(cases, pool.map(_is_whole, cases), strict=True):
+            if not is_whole:
+                raise DataError(
+                    f"the preprocessed volume of {case.case_id} is not as it was written; remove the run's "
+                    "preprocess/stage.json and run again: what is damaged is made anew"
+                )
+
+
+def _is_whole(case: PreparedCase) -> bool:
+    return hash_file(case.volume) == case.digest
 
 
 def load_batch(cases: Sequence[PreparedCase]) -> Tensor:

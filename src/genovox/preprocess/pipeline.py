@@ -22,6 +22,7 @@ from genovox.preprocess.window import open_window, sample_phases
 from genovox.scans.inspection import read_phases
 from genovox.volumes.geometry import Grid, Interpolation, mirror_volume
 from genovox.volumes.intensity import (
+    PhaseSignal,
     fit_intensity,
     is_two_valued,
     join_samples,
@@ -62,6 +63,7 @@ class Preprocessed:
         mask: Foreground in the crop, shape (z, y, x).
         figures: What ``preprocess/cases.csv`` records.
         warnings: What a person should look at.
+        notes: Why motion of a phase was not, or not fully, corrected.
         landmarks: Of the pre-contrast signal, where the study normalises by them; empty otherwise.
     """
 
@@ -69,6 +71,7 @@ class Preprocessed:
     mask: Mask
     figures: Figures
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     landmarks: tuple[float, ...] = ()
 
     def face(self, orientation: str) -> "Preprocessed":
@@ -198,11 +201,11 @@ def _preprocess(
         motion_gain=float(np.mean([motion.after - motion.before for motion in moved])) if moved else 0.0,
         delays_s=tuple(phase.delay_s for phase in find_timed_phases(table.channels, subject.times_s).values()),
     )
-    warnings = () if subject.point_mm else _find_warnings(figures, table)
+    warnings = (*_find_crop_warnings(figures, table, subject), *_find_signal_warnings(signals, figures))
     notes = tuple(f"phase {k}: {motion.note}" for k, motion in enumerate(survey.motions) if motion.note)
     landmarks = measure_landmarks(signals[0].sample) if table.normalise == "nyul" else ()
     volume = Volume(mapped, grid.cut(start, table.shape).affine)
-    return Preprocessed(volume, mask, figures, warnings + notes, landmarks)
+    return Preprocessed(volume, mask, figures, warnings, notes, landmarks)
 
 
 def _refuse_shear(source: Volume) -> None:
@@ -227,7 +230,25 @@ def _enhance(channels: Array, mask: Mask, spacing_mm: tuple[float, float, float]
     return channels
 
 
-def _find_warnings(figures: Figures, table: PreprocessTable) -> tuple[str, ...]:
-    if table.foreground != "none" and figures.outside_fraction > OUTSIDE_WARNING:
+def _find_crop_warnings(figures: Figures, table: PreprocessTable, subject: Subject) -> tuple[str, ...]:
+    """A crop around a mark is meant to leave the rest out."""
+    if not subject.point_mm and table.foreground != "none" and figures.outside_fraction > OUTSIDE_WARNING:
         return (f"{figures.outside_fraction:.1%} of the foreground lies outside the crop; enlarge preprocess.shape",)
     return ()
+
+
+def _find_signal_warnings(signals: list[PhaseSignal], figures: Figures) -> list[str]:
+    """What no scanner measures, but a conversion that went wrong leaves."""
+    if figures.two_valued:
+        return []
+    warnings = []
+    for number, signal in enumerate(signals):
+        if signal.low == signal.high:
+            warnings.append(f"phase {number} holds one value only in the foreground; convert it again")
+        elif number and np.array_equal(signal.sample, signals[0].sample):
+            warnings.append(f"phase {number} is the same as pre-contrast; look at the order of the phases")
+    if figures.intensity_p50 < 0:
+        warnings.append(
+            f"the median signal is {figures.intensity_p50:.3g}, a magnitude is never negative; convert again"
+        )
+    return warnings

@@ -34,8 +34,7 @@ def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, cha
     height = _HEADER + len(channels) * (TILE + _GAP)
     sheet = Image.new("L", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(11)
-    draw.text((_GAP + 2, 3), title[:80], _INK, font)
+    _write(draw, (_GAP + 2, 3), title[:80])
     centre = _centre(mask)
     outline = None if mask.all() else mask
     for row, name in enumerate(channels):
@@ -52,12 +51,17 @@ def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, cha
             )
             corner = (_GAP + column * (TILE + _GAP), top)
             sheet.paste(tile, (corner[0] + (TILE - tile.width) // 2, corner[1] + (TILE - tile.height) // 2))
-            draw.text((corner[0] + 3, corner[1] + 2), f"{name} · {view}" if column == 0 else view, _INK, font)
-            draw.text((corner[0] + 3, corner[1] + TILE - 15), left, _INK, font)
-            draw.text((corner[0] + TILE - 11, corner[1] + TILE - 15), right, _INK, font)
+            _write(draw, (corner[0] + 3, corner[1] + 2), f"{name} · {view}" if column == 0 else view)
+            _write(draw, (corner[0] + 3, corner[1] + TILE - 15), left)
+            _write(draw, (corner[0] + TILE - 11, corner[1] + TILE - 15), right)
     sheet.putpalette(_PALETTE)
     with atomic_path(path) as partial:
         sheet.save(partial, format="PNG", compress_level=1)
+
+
+def _write(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str) -> None:
+    """Letters with a dark rim, so that they stay readable on bright tissue."""
+    draw.text(corner, text, _INK, ImageFont.load_default(11), stroke_width=2, stroke_fill=_PAPER)
 
 
 def slice_view(array: np.ndarray, view: str, centre: tuple[int, int, int]) -> np.ndarray:

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from genovox.cohort.gates import Exclusion, exclusions_table
 from genovox.core.artifacts import (
     Stage,
     atomic_path,
     hash_content,
+    hash_file,
     read_json,
     require_stage,
     write_table,
 )
 from genovox.core.case import Case, read_cases
-from genovox.core.errors import DataError
+from genovox.core.errors import DataError, UsageError
 from genovox.core.sections import PreprocessTable
 from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
@@ -40,6 +42,8 @@ FORMAT = 2
 SURVEY_FORMAT = 1
 """Raised by one whenever the same settings give other voxels, or another survey: what is cached is then made anew."""
 LANDMARKS = "landmarks"
+AUGMENT_SHEET = "augment.png"
+"""Drawn on request; what was drawn before the volumes were made anew shows others."""
 SURVEY_KEYS = ("motion", "bias", "foreground")
 FILES = {"volume.npy": "volumes/{}.npy", "mask.npy": "masks/{}.npy", "qc.png": "qc/{}.png"}
 
@@ -56,8 +60,14 @@ class _Task:
 
 
 def open_stage(study: Study, run: Path, device: str) -> Stage:
-    """The preprocess stage of a study whose cohort is built."""
+    """The preprocess stage of a study whose cohort is built.
+
+    Raises:
+        UsageError: If the device is not there.
+    """
     cohort = require_stage(run, "cohort")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this torch sees no GPU; use --device cpu or install a CUDA build of torch")
     return Stage(
         "preprocess",
         run,
@@ -77,6 +87,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     Raises:
         DataError: If no case could be preprocessed, or the machine failed one.
     """
+    (stage.folder / AUGMENT_SHEET).unlink(missing_ok=True)
     cases = read_cases(stage.run / "cohort" / "cases.csv")
     tasks = _plan_tasks(study, stage, cases)
     new = _find_new(tasks)
@@ -101,6 +112,14 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     flag_outliers(rows)
     _remove_strangers(stage.folder, {case.case_id for case in made})
     write_table(stage.folder / "cases.csv", pd.DataFrame(rows))
+    if excluded:
+        log.warning(
+            "%d of %d cases could not be preprocessed (preprocess/exclusions.csv), such as %s: %s",
+            len(excluded),
+            len(cases),
+            excluded[0].case_id,
+            excluded[0].reason,
+        )
     warned = [row for row in rows if row["warnings"]]
     log.info("preprocess: %d cases (%d from the cache), %d failed", len(made), len(cases) - len(new), len(failures))
     if warned:
@@ -167,7 +186,8 @@ def _preprocess_case(task: _Task) -> bool:
         save_array(folder / "volume.npy", faced.volume.array)
         save_mask(folder / "mask.npy", faced.mask)
         row = figures_as_row(done.figures, faced.volume.affine)
-        return row | {"warnings": " | ".join(done.warnings), LANDMARKS: done.landmarks}
+        words = {"warnings": " | ".join(done.warnings), "motion_notes": " | ".join(done.notes)}
+        return row | words | {LANDMARKS: done.landmarks, "digest": hash_file(folder / "volume.npy")}
 
     fetch_step(task.voxels, make)
     return True

@@ -143,11 +143,19 @@ def survey_scan(source: Volume, table: PreprocessTable) -> Survey:
     """
     grid, own = _open_grid(source, table.foreground), Grid.of(source)
     coarse = Volume(sample_grid(torch.from_numpy(source.array), own, grid).numpy(), grid.affine)
-    first, body = coarse.array[0], None
+    # Where the patient is, shows the scan as it was measured: a correction would lift the air beside her too.
+    if table.foreground == "breast":
+        breasts = find_breasts(coarse)
+        mask = breasts.mask
+        left = breasts.left if breasts.left.any() and breasts.right.any() else None
+    else:
+        mask = find_foreground(coarse, table.foreground)
+        left = _split_sides(mask, grid)
+    first = coarse.array[0]
     motions: tuple[Motion, ...] = ()
     bias = None
     if table.motion != "none" or table.bias != "none":
-        body = find_foreground(coarse, "body")
+        body = mask if table.foreground == "body" else find_foreground(coarse, "body")
         if table.motion != "none":
             motions = tuple(estimate_motion(coarse, body, table.motion))
             coarse = _undo_motion(coarse, motions)
@@ -156,14 +164,6 @@ def survey_scan(source: Volume, table: PreprocessTable) -> Survey:
             bias = fit_bias_field(mean, torch.from_numpy(body), grid.affine, levels=BIAS_LEVELS).centred()
             field = bias.evaluate(grid.affine, grid.shape[::-1])
             coarse = Volume(coarse.array * torch.exp(-field).numpy(), coarse.affine)
-    if table.foreground == "breast":
-        breasts = find_breasts(coarse)
-        mask = breasts.mask
-        left = breasts.left if breasts.left.any() and breasts.right.any() else None
-    else:
-        # The body stands out against air with or without the bias field.
-        mask = find_foreground(coarse, table.foreground) if body is None or table.foreground != "body" else body
-        left = _split_sides(mask, grid)
     floor = signal_floor(coarse.array[0])
     if table.foreground == "none":
         return Survey(grid, mask, left, motions, bias, floor)

@@ -25,7 +25,7 @@ from genovox.core.sections import ORACLE, TRUTH, AugmentTable, PreprocessTable, 
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.core.tasks import run_many, show_progress
-from genovox.dataset.cases import PreparedCase, read_prepared_cases
+from genovox.dataset.cases import PreparedCase, read_prepared_cases, refuse_damaged
 from genovox.dataset.loader import FORMAT as LOADER_FORMAT
 from genovox.models.build import FORMAT as NETWORK_FORMAT
 from genovox.models.build import parameter_count
@@ -123,6 +123,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     open_tasks = [task for task in tasks if not task.is_finished()]
     if len(open_tasks) < len(tasks):
         log.info("train: %d of %d folds are finished already", len(tasks) - len(open_tasks), len(tasks))
+    if open_tasks:
+        refuse_damaged(list(read_prepared_cases(stage.run).values()))
     failures: dict[str, str] = {}
     with show_progress("training", len(open_tasks)) as advance:
         for outcome in run_many(

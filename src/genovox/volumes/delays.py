@@ -17,6 +17,7 @@ from genovox.core.errors import ImageError
 INJECTION_LEAD_S = 20.0
 """From the injection to the start of the first post-contrast phase, and to the bolus's arrival, where not recorded."""
 LONGEST_PHASE_S = 150.0
+LONGEST_EXAM_S = 7200.0
 LARGEST_TOLERANCE_S = 45.0
 
 
@@ -50,6 +51,10 @@ def phase_delays_s(times_s: tuple[float, ...], injection_s: float | None = None)
     if not np.isfinite(times_s).all() or any(late <= early for early, late in pairwise(times_s)):
         raise ImageError(
             f"phase_times_s must rise from phase to phase, got {listed}; correct them or the phases' order"
+        )
+    if times_s[-1] - times_s[0] > LONGEST_EXAM_S:
+        raise ImageError(
+            f"phase_times_s must be seconds within {LONGEST_EXAM_S / 3600:g} hours, got {listed}; correct their unit"
         )
     lasting = [min(late - early, LONGEST_PHASE_S) for early, late in pairwise(times_s)][1:]
     lasting.append(lasting[-1] if lasting else min(times_s[1] - times_s[0], LONGEST_PHASE_S))

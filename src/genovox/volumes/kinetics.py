@@ -168,7 +168,7 @@ def phases_used(channels: tuple[str, ...], count: int, times_s: tuple[float, ...
 
 
 def make_channels(
-    phases: Sequence[Array],
+    phases: Array | Sequence[Array],
     channels: tuple[str, ...],
     times_s: tuple[float, ...] = (),
     *,
