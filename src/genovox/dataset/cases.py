@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genovox.core.artifacts import hash_file, read_table
+from genovox.core.artifacts import read_table
 from genovox.core.case import read_cases
 from genovox.core.errors import DataError
 from genovox.core.volume import Array
+from genovox.preprocess.cache import digest_file
 from genovox.volumes.nyul import LANDMARK_NAMES
 
 LANDMARKS = "landmarks.csv"
@@ -80,7 +81,7 @@ def refuse_damaged(cases: Sequence[PreparedCase]) -> None:
     """Stop before a network learns from a volume that is not as it was written.
 
     Raises:
-        DataError: Naming the first such case, or a volume that cannot be read.
+        DataError: Naming the first such case.
     """
     with ThreadPoolExecutor() as pool:
         for case, is_whole in zip(cases, pool.map(_is_whole, cases), strict=True):
@@ -92,7 +93,10 @@ def refuse_damaged(cases: Sequence[PreparedCase]) -> None:
 
 
 def _is_whole(case: PreparedCase) -> bool:
-    return hash_file(case.volume) == case.digest
+    try:
+        return digest_file(case.volume) == case.digest
+    except OSError:
+        return False
 
 
 def load_batch(cases: Sequence[PreparedCase]) -> Tensor:

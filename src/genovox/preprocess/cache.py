@@ -38,7 +38,7 @@ def fetch_step(folder: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:
         content = make(partial)
-        digests = {path.name: _digest(path) for path in sorted(partial.iterdir())}
+        digests = {path.name: digest_file(path) for path in sorted(partial.iterdir())}
         _write_synced(partial / RECORD, json.dumps({"content": content, "digests": digests}))
         partial.chmod(0o755)
         _move(partial, folder)
@@ -54,7 +54,7 @@ def read_step(folder: Path) -> dict[str, Any] | None:
     """The record of a finished step; None where there is none, or a file of it is not as it was written."""
     try:
         record = read_json(folder / RECORD)
-        whole = all(_digest(folder / name) == digest for name, digest in record["digests"].items())
+        whole = all(digest_file(folder / name) == digest for name, digest in record["digests"].items())
         content: dict[str, Any] = record["content"]
     except (DataError, OSError, KeyError, TypeError, AttributeError):
         return None
@@ -103,6 +103,7 @@ def _move(partial: Path, folder: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _digest(path: Path) -> str:
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, twice as fast as other hashes where the processor has instructions for it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

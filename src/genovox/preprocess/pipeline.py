@@ -176,7 +176,7 @@ def _preprocess(
     if not two_valued:
         channels *= mask
     intensity = fit_intensity(signals, table.normalise)
-    mapped = _enhance(intensity.apply(channels, table.channels), mask, grid.spacing_mm, table)
+    mapped = _enhance(intensity.apply(channels, table.channels, out=channels), mask, grid.spacing_mm, table)
     p1, p50, p99 = measure_percentiles(join_samples(signals), (1, 50, 99))
     moved = [motion for motion in survey.motions if not motion.is_identity]
     figures = Figures(

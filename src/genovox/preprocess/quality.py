@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from genovox.core.artifacts import atomic_path
-from genovox.core.volume import Mask, Volume
+from genovox.core.volume import Array, Mask, Volume
+from genovox.volumes.kinetics import is_difference
 
 TILE = 168
 _GAP = 4
@@ -38,7 +39,7 @@ def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, cha
     centre = _centre(mask)
     outline = None if mask.all() else mask
     for row, name in enumerate(channels):
-        low, high = np.percentile(volume.array[row, ::2, ::2, ::2], [0.5, 99.7])
+        low, high = _window(volume.array[row, ::2, ::2, ::2], name)
         top = _HEADER + row * (TILE + _GAP)
         for column, (view, left, right) in enumerate(VIEWS):
             tile = _tile(
@@ -47,7 +48,7 @@ def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, cha
                 view=view,
                 centre=centre,
                 spacing_mm=volume.spacing_mm,
-                window=(float(low), float(high)),
+                window=(low, high),
             )
             corner = (_GAP + column * (TILE + _GAP), top)
             sheet.paste(tile, (corner[0] + (TILE - tile.width) // 2, corner[1] + (TILE - tile.height) // 2))
@@ -57,6 +58,14 @@ def draw_quality_picture(path: Path, title: str, volume: Volume, mask: Mask, cha
     sheet.putpalette(_PALETTE)
     with atomic_path(path) as partial:
         sheet.save(partial, format="PNG", compress_level=1)
+
+
+def _window(values: Array, name: str) -> tuple[float, float]:
+    """Least and largest value to show; of a difference, no change is black if it mostly rises, else grey."""
+    low, high = (float(value) for value in np.percentile(values, [0.5, 99.7]))
+    if not is_difference(name):
+        return low, high
+    return (0.0, high) if high >= -low else (low, -low)
 
 
 def _write(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str) -> None:

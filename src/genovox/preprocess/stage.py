@@ -16,7 +16,6 @@ from genovox.core.artifacts import (
     Stage,
     atomic_path,
     hash_content,
-    hash_file,
     read_json,
     require_stage,
     write_table,
@@ -187,7 +186,7 @@ def _preprocess_case(task: _Task) -> bool:
         save_mask(folder / "mask.npy", faced.mask)
         row = figures_as_row(done.figures, faced.volume.affine)
         words = {"warnings": " | ".join(done.warnings), "motion_notes": " | ".join(done.notes)}
-        return row | words | {LANDMARKS: done.landmarks, "digest": hash_file(folder / "volume.npy")}
+        return row | words | {LANDMARKS: done.landmarks}
 
     fetch_step(task.voxels, make)
     return True
@@ -203,8 +202,9 @@ def _link_case(folder: Path, case: Case, cached: Path) -> dict[str, Any]:
         except OSError:  # another file system, or one without hard links
             with atomic_path(target) as partial:
                 shutil.copyfile(cached / name, partial)
-    record: dict[str, Any] = read_json(cached / RECORD)["content"]
-    return record
+    record = read_json(cached / RECORD)
+    content: dict[str, Any] = record["content"]
+    return content | {"digest": record["digests"]["volume.npy"]}
 
 
 def _write_landmarks(folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -37,15 +37,21 @@ class IntensityMap:
     clipped_fraction: float = 0.0
     scales_absolute: bool = True
 
-    def apply(self, channels: Array, names: tuple[str, ...]) -> Array:
-        """Map channels, shape (channel, z, y, x)."""
-        out = np.empty_like(channels)
+    def apply(self, channels: Array, names: tuple[str, ...], out: Array | None = None) -> Array:
+        """Map channels.
+
+        Args:
+            channels: Shape (channel, z, y, x).
+            names: Of each.
+            out: Where to write, if not into new memory; the channels themselves are allowed.
+        """
+        out = np.empty_like(channels) if out is None else out
         for index, name in enumerate(names):
             channel = parse_channel(name)
             kind = channel.kind
             if kind == "absolute":
                 largest = max(abs(limit) for limit in channel.limits or (1.0,))
-                out[index] = channels[index] / np.float32(largest if self.scales_absolute else 1)
+                np.divide(channels[index], np.float32(largest if self.scales_absolute else 1), out=out[index])
                 continue
             offset = np.float32(self.offset if kind == "signal" else 0)
             np.subtract(channels[index], offset, out=out[index])
