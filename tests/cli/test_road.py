@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,12 @@ def test_no_path_of_the_input_stands_in_a_run_of_an_archive(finished_archive_run
             text = path.read_text()
             assert root not in text, path
             assert ".dcm" not in text, path
+
+
+def test_a_stage_before_its_time_names_what_can_be_run(
+    shapes_study: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    study = shapes_study(patients=4)
+    assert run_command(["preprocess", str(study)]) == 2
+    assert f"run first: genovox cohort {study}, or everything: genovox run {study}" in capfd.readouterr().err
+    assert run_command(["cohort", str(study), "--quiet"]) == 0

@@ -52,6 +52,7 @@ class Road:
     study: Study
     run: Path
     settings: Settings
+    target: Path
 
     def open_stage(self, name: str, *, recorded: bool = False) -> Stage:
         """The stage as the study now wants it, on this machine or on the one that is on record."""
@@ -72,9 +73,11 @@ class Road:
             if upstream in _READ_BY[name]:
                 stage = self.open_stage(upstream, recorded=True)
                 if not stage.is_current():
+                    # A run that nothing was done for yet is no folder to name.
+                    place = self.run if (self.run / "study.json").exists() else self.target
                     raise UsageError(
-                        f"{name} reads {upstream}, which is {_state(stage)}; run first: genovox {upstream} {self.run}, "
-                        f"or everything: genovox run {self.run}"
+                        f"{name} reads {upstream}, which is {_state(stage)}; run first: genovox {upstream} {place}, "
+                        f"or everything: genovox run {place}"
                     )
 
 
@@ -103,12 +106,12 @@ def open_road(target: Path, settings: Settings, *, quiet: bool, verbose: bool) -
         study = Study.load(target, settings.assignments)
         run = settings.out or study.root / "runs" / study.study.name
     if settings.dry_run:
-        yield Road(study, run, settings)
+        yield Road(study, run, settings, target)
         return
     with hold_run(run):
         log_to_run(run)
         record_acceptance(run, settings.accept, settings.reason)
-        yield Road(study, run, settings)
+        yield Road(study, run, settings, target)
 
 
 def travel(target: Path, stages: tuple[str, ...], settings: Settings, *, quiet: bool, verbose: bool) -> None:
