@@ -4,13 +4,9 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-import pytest
-import torch
-
 from genovox.core.artifacts import write_json
-from genovox.core.errors import UsageError
 from genovox.core.tasks import available_cores
-from genovox.train.resolution import choose_device, resolve
+from genovox.train.resolution import resolve
 
 
 def test_what_was_decided_is_kept(tmp_path: Path) -> None:
@@ -47,15 +43,3 @@ def test_another_torch_decides_anew(tmp_path: Path) -> None:
     record = asdict(resolve(tmp_path, "cpu")) | {"torch": "0.1", "threads": 77}
     write_json(tmp_path / "resolved.json", record)
     assert resolve(tmp_path, "cpu").threads != 77
-
-
-def test_unknown_device_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="auto, cpu, cuda"):
-        choose_device("tpu")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_absent_gpu_is_a_usage_error() -> None:
-    assert choose_device("auto") == "cpu"
-    with pytest.raises(UsageError, match="no GPU"):
-        choose_device("cuda")

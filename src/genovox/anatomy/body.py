@@ -4,7 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from genovox.anatomy.working import enlarge_mask, shrink_scan
+from genovox.anatomy.working import enlarge_mask, largest_part, shrink_scan
 from genovox.core.volume import Array, Mask, Volume
 from genovox.volumes.geometry import Grid
 
@@ -48,13 +48,13 @@ def outline_body(coarse: Volume) -> Mask:
     if not tissue.any():
         return tissue
     radius = [max(1, round(CLOSING_MM / spacing / 2)) for spacing in coarse.spacing_mm]
-    padded = sitk.ConstantPad(sitk.GetImageFromArray(_largest_part(tissue).astype(np.uint8)), radius, radius, 0)
+    padded = sitk.ConstantPad(sitk.GetImageFromArray(largest_part(tissue).astype(np.uint8)), radius, radius, 0)
     closed = sitk.GetArrayFromImage(sitk.Crop(sitk.BinaryMorphologicalClosing(padded, radius), radius, radius)) > 0
     # Noise clings to the surface where the coils end; the body's own parts are thicker.
     body = ndimage.binary_opening(np.pad(_fill(closed), 1, mode="edge"))[1:-1, 1:-1, 1:-1]
     rim = body & ~ndimage.binary_erosion(body, border_value=1)
     faint = signal < _RIM_SHARE * ndimage.maximum_filter(signal, 3, mode="nearest")
-    return _largest_part(body & ~(rim & faint))
+    return largest_part(body & ~(rim & faint))
 
 
 def find_air_limit(signal: Array) -> float:
@@ -86,15 +86,6 @@ def find_air_limit(signal: Array) -> float:
     below = dark[dark < level]
     spread = float(np.sqrt(np.mean((level - below) ** 2))) if len(below) else 0.0
     return min(limit, level + _AIR_SDS * spread) if spread else limit
-
-
-def _largest_part(mask: Mask) -> Mask:
-    parts, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return np.asarray(parts == sizes.argmax())
 
 
 def _fill(body: Mask) -> Mask:

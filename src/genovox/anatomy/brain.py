@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from genovox.anatomy.network import BrainNetwork
+from genovox.anatomy.working import largest_part
 from genovox.core.errors import ImageError, MissingExtraError
 from genovox.core.extras import EXTRAS, missing_modules
 from genovox.core.volume import Mask, Volume
@@ -56,7 +56,9 @@ def find_brain(volume: Volume, networks: int = 1) -> Mask:
     padded = torch.nn.functional.pad(scan, (0, sides[2] - x, 0, sides[1] - y, 0, sides[0] - z))
     brain = torch.stack([_infer(path, padded)[:z, :y, :x] for path in weights]).mean(0)
     fine = sample_grid(brain, Grid.of(coarse), Grid.of(volume)).numpy()
-    return _largest_part(fine > 0.5)
+    if not (fine > 0.5).any():
+        raise ImageError('no brain was found; look at the scan or use foreground = "body" or "none"')
+    return largest_part(fine > 0.5)
 
 
 def find_weights() -> list[Path]:
@@ -94,12 +96,3 @@ def _infer(path: Path, scan: torch.Tensor) -> torch.Tensor:
     """Probability of brain, shape (z, y, x)."""
     logits: torch.Tensor = load_network(path)(scan)
     return logits.softmax(1)[0, 1]
-
-
-def _largest_part(mask: Mask) -> Mask:
-    parts, count = ndimage.label(mask)
-    if count == 0:
-        raise ImageError('no brain was found; look at the scan or use foreground = "body" or "none"')
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return np.asarray(parts == sizes.argmax())

@@ -3,6 +3,7 @@
 import numpy as np
 import SimpleITK as sitk
 import torch
+from scipy import ndimage
 
 from genovox.core.volume import Array, Mask, Volume
 from genovox.volumes.geometry import Grid, resample_volume, sample_grid
@@ -37,6 +38,16 @@ def enlarge_mask(mask: Mask, coarse: Grid, fine: Grid) -> Mask:
         return np.full(fine.shape[::-1], bool(mask.any()))
     distance = torch.from_numpy(surface_distance_mm(mask, coarse.spacing_mm))
     return np.asarray(sample_grid(distance, coarse, fine).numpy() > 0)
+
+
+def largest_part(mask: Mask) -> Mask:
+    """The largest connected part; the mask itself where there is no other."""
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.asarray(parts == sizes.argmax())
 
 
 def surface_distance_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> Array:

@@ -17,7 +17,7 @@ def doctor(*, as_json: Json = False) -> None:
     from genovox.core.artifacts import installed_versions
     from genovox.core.extras import EXTRAS, missing_modules
     from genovox.core.tasks import available_cores
-    from genovox.train.resolution import choose_device
+    from genovox.volumes.devices import choose_device
 
     facts = {
         "genovox": __version__,

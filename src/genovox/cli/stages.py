@@ -58,6 +58,8 @@ def preprocess(
     out: Out = None,
     workers: Workers = None,
     device: Device = "auto",
+    accept: Accept = None,
+    reason: Reason = "",
     *,
     show_augment: Annotated[
         bool,
@@ -76,7 +78,7 @@ def preprocess(
     """
     from genovox.cli.road import Settings, open_road, travel
 
-    settings = Settings(tuple(assignments or ()), out, workers, device, as_json, dry_run, [], "")
+    settings = Settings(tuple(assignments or ()), out, workers, device, as_json, dry_run, accept or [], reason)
     travel(study, ("preprocess",), settings, quiet=quiet, verbose=verbose)
     if show_augment and not dry_run:
         with open_road(study, settings, quiet=quiet, verbose=verbose) as road:
@@ -92,11 +94,12 @@ def _draw_augmentation(study: "Study", run: Path) -> Path:
     from genovox.augment.sheet import draw_augmentation_sheet
     from genovox.core.artifacts import read_table
     from genovox.core.volume import Volume, affine_spacing_mm, reorient_to_ras
+    from genovox.dataset.cases import read_affine
     from genovox.preprocess.stage import AUGMENT_SHEET
 
-    first = read_table(run / "preprocess" / "cases.csv", required=("case_id", "affine")).iloc[0]
-    volume = np.load(run / "preprocess" / "volumes" / f"{first['case_id']}.npy", allow_pickle=False)
-    affine = np.array([float(value) for value in first["affine"].split(";")]).reshape(4, 4)
+    case_id = str(read_table(run / "preprocess" / "cases.csv", required=("case_id",))["case_id"].iloc[0])
+    volume = np.load(run / "preprocess" / "volumes" / f"{case_id}.npy", allow_pickle=False)
+    affine = read_affine(run, case_id)
     volume = reorient_to_ras(Volume(volume, affine)).array
     path = run / "preprocess" / AUGMENT_SHEET
     names, preset = study.preprocess.channels, study.augment.preset

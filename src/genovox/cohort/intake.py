@@ -25,7 +25,7 @@ from genovox.core.artifacts import read_json
 from genovox.core.case import Case
 from genovox.core.errors import DataError, StudyError
 from genovox.core.sections import CohortTable
-from genovox.core.study import Study, relative_path
+from genovox.core.study import Study
 from genovox.core.volume import holds_point
 from genovox.genetics.evidence import Sources, read_genetic_tests
 from genovox.genetics.labels import LabelEvidence, read_labels
@@ -116,18 +116,12 @@ def take_in(study: Study) -> Intake:
             "cohort.labels is empty and so is cohort.tests; give a table with patient_id,label or case_id,label, or a "
             "laboratory's tables"
         )
-    source = study.root / cohort.images
-    if not source.exists():
-        raise StudyError(
-            f'cohort.images = "{cohort.images}": there is no such file or folder; give a DICOM tree or a manifest.csv'
-        )
+    source = study.locate_images()
     if source.is_dir():
         return _take_archive(study, source)
     if cohort.phases:
         raise StudyError("cohort.phases goes with a DICOM tree; in a manifest, list the phases in the column image")
-    cases = read_manifest(source, part_column=cohort.splits.part_column)
-    # Paths relative to the study, so that a run holds no path of this machine.
-    cases = [replace(case, images=tuple(relative_path(image, study.root) for image in case.images)) for case in cases]
+    cases = read_manifest(source, part_column=cohort.splits.part_column, root=study.root)
     clinical = _read_clinic(study, str)
     cases = [_add_clinic(case, clinical.get(case.patient_id), site=case.site) for case in cases]
     facts = read_exam_facts(source)

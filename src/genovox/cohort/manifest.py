@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from genovox.cohort.eligibility import ExamFacts, parse_day, read_day
-from genovox.core.artifacts import hash_content, hash_file, read_table
+from genovox.core.artifacts import FileHashes, hash_content, hash_file, read_table
 from genovox.core.case import SCAN_PREFIX, Case
-from genovox.core.errors import ImageError, TableError
+from genovox.core.errors import DataError, ImageError, TableError
+from genovox.core.study import relative_path
 from genovox.core.volume import read_volume
 
 REQUIRED = ("case_id", "patient_id", "image")
@@ -29,7 +30,7 @@ _PRIVATE = re.compile(
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
-def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
+def read_manifest(path: Path, *, part_column: str = "", root: Path | None = None) -> list[Case]:
     """Read a manifest.
 
     Args:
@@ -37,6 +38,7 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
             box, phase_times_s, exam_date``; ``image`` holds one path or several joined by ``;`` in phase order,
             relative to the study. Every other column is scan metadata and becomes ``scan_<column>``.
         part_column: The column that fixes train, val and test, or empty.
+        root: Folder of the study; images are then told relative to it, so that a run holds no path of this machine.
 
     Returns:
         The cases in the table's order, without labels.
@@ -61,10 +63,33 @@ def read_manifest(path: Path, *, part_column: str = "") -> list[Case]:
     _check_ids(table, path.name)
     known = {*REQUIRED, *OPTIONAL, part_column, *private_columns(table.columns)}
     scan_columns = [column for column in table.columns if column not in known]
-    return [
+    cases = [
         _read_row({str(k): v for k, v in row.items()}, f"{path.name} row {number}", part_column, scan_columns)
         for number, row in zip(table.index + 2, table.to_dict("records"), strict=True)
     ]
+    if root is None:
+        return cases
+    return [replace(case, images=tuple(relative_path(image, root) for image in case.images)) for case in cases]
+
+
+def hash_listed(root: Path, names: Iterable[str]) -> dict[str, str]:
+    """Content hash of files of a study, by name; ``missing`` for one that cannot be read.
+
+    That is its own case's trouble, told when the case is read.
+
+    Args:
+        root: Folder of the study; what was hashed before is remembered in its ``.genovox``.
+        names: Relative to it.
+    """
+    hashes = FileHashes(root / ".genovox" / "hashes.json")
+    found = {}
+    for name in names:
+        try:
+            found[name] = hashes.digest(root / name) if (root / name).is_file() else "missing"
+        except (OSError, DataError):
+            found[name] = "missing"
+    hashes.save()
+    return found
 
 
 def read_exam_facts(path: Path) -> dict[str, ExamFacts]:

@@ -24,10 +24,10 @@ from genovox.cohort.gates import (
     summarise_flow,
 )
 from genovox.cohort.intake import Intake, LabelSource, take_in
-from genovox.cohort.manifest import describe_columns
+from genovox.cohort.manifest import describe_columns, hash_listed
 from genovox.cohort.matching import match_patients
 from genovox.cohort.splits import CHECKSUM, RELATIVE, plan_folds, set_aside, write_folds
-from genovox.core.artifacts import FileHashes, Stage, hash_content, recall, write_json, write_table, write_text
+from genovox.core.artifacts import Stage, hash_content, recall, write_json, write_table, write_text
 from genovox.core.case import SCAN_PREFIX, Case, cases_table
 from genovox.core.errors import DataError, StudyError
 from genovox.core.study import Study
@@ -49,24 +49,15 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
         TableError: If the manifest or the labels break a rule.
     """
     intake = take_in(study)
-    hashes = FileHashes(study.root / ".genovox" / "hashes.json")
     cohort = study.cohort
     genetics = (*cohort.tests, *cohort.classifications, cohort.panels, *cohort.coverage)
     named = (cohort.images, cohort.labels, *genetics, cohort.clinical, cohort.marks, cohort.phases)
     tables = [table for table in named if table]
     names = dict.fromkeys([*tables, *(image for case in intake.cases for image in case.images)])
-    inputs = {name: intake.inputs.get(name) or _digest(hashes, study.root / name) for name in names}
-    hashes.save()
+    hashed = hash_listed(study.root, [name for name in names if not intake.inputs.get(name)])
+    inputs = {name: intake.inputs.get(name) or hashed[name] for name in names}
     config = study.as_dict()["cohort"]
     return Stage("cohort", run, FORMAT, config | {"accepted": read_acceptances(run)}, {}, inputs, study.seed)
-
-
-def _digest(hashes: FileHashes, file: Path) -> str:
-    """Hash of a file; one that cannot be opened is its own case's trouble, told when the case is read."""
-    try:
-        return hashes.digest(file) if file.is_file() else "missing"
-    except (OSError, DataError):
-        return "missing"
 
 
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:

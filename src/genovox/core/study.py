@@ -105,6 +105,20 @@ class Study(Table):
             _assign(snapshot["study"], assignment)
         return cls._build(snapshot["study"], str(path), (run / snapshot["root"]).resolve())
 
+    def locate_images(self) -> Path:
+        """The DICOM tree or manifest that ``cohort.images`` names.
+
+        Raises:
+            StudyError: If it is not there.
+        """
+        source = Path(self.root) / self.cohort.images
+        if not source.exists():
+            raise StudyError(
+                f'cohort.images = "{self.cohort.images}": there is no such file or folder; '
+                "give a DICOM tree or a manifest.csv"
+            )
+        return source
+
     def save_snapshot(self, run: Path) -> None:
         """Keep the study in the run's folder; its root is kept relative to the run."""
         root = Path(self.root).resolve()

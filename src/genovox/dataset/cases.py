@@ -12,7 +12,7 @@ from torch import Tensor
 from genovox.core.artifacts import read_table
 from genovox.core.case import read_cases
 from genovox.core.errors import DataError
-from genovox.core.volume import Array
+from genovox.core.volume import Affine, Array
 from genovox.preprocess.cache import digest_file
 from genovox.volumes.nyul import LANDMARK_NAMES
 
@@ -67,6 +67,12 @@ def read_prepared_cases(run: Path) -> dict[str, PreparedCase]:
         for case in read_cases(run / "cohort" / "cases.csv")
         if case.case_id in made.index and case.label is not None
     }
+
+
+def read_affine(run: Path, case_id: str) -> Affine:
+    """Where a preprocessed volume of a run lies: voxel (x, y, z) to RAS mm."""
+    table = read_table(run / "preprocess" / "cases.csv", required=("case_id", "affine")).set_index("case_id")
+    return np.array([float(value) for value in str(table.loc[case_id, "affine"]).split(";")]).reshape(4, 4)
 
 
 def _read_landmarks(path: Path) -> dict[str, tuple[float, ...]]:

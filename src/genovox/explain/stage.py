@@ -14,7 +14,7 @@ from genovox.core.case import read_cases
 from genovox.core.errors import ImageError
 from genovox.core.study import Study
 from genovox.core.volume import Volume, affine_spacing_mm, reorient_to_ras, write_nifti
-from genovox.dataset.cases import load_batch, read_prepared_cases
+from genovox.dataset.cases import load_batch, read_affine, read_prepared_cases
 from genovox.explain.cam import compute_gradcam
 from genovox.explain.localisation import foreground_share, map_to_scan
 from genovox.explain.picture import draw_overlay
@@ -113,7 +113,7 @@ def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -
     network = load_network(folder / "network.safetensors", name=model, channels=len(volume))
     activation = compute_gradcam(network, torch.from_numpy(volume), for_positive=row["answer"] == 1)
     mask = load_mask(run / "preprocess" / "masks" / f"{case_id}.npy", volume.shape[1:])
-    affine = _read_affine(run, case_id)
+    affine = read_affine(run, case_id)
     write_nifti(
         stage.folder / case_id / f"{METHOD}.nii.gz",
         map_to_scan(activation.map, affine, _read_scan(study, run, case_id)),
@@ -151,11 +151,6 @@ def _face_ras(affine: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
 def _ground(channels: tuple[str, ...]) -> int:
     """The channel to draw the map on: a subtraction, where enhancement shows, else the first."""
     return next((index for index, name in enumerate(channels) if name.startswith("subtraction")), 0)
-
-
-def _read_affine(run: Path, case_id: str) -> np.ndarray:
-    table = read_table(run / "preprocess" / "cases.csv", required=("case_id", "affine")).set_index("case_id")
-    return np.array([float(value) for value in str(table.loc[case_id, "affine"]).split(";")]).reshape(4, 4)
 
 
 def _read_scan(study: Study, run: Path, case_id: str) -> Volume:

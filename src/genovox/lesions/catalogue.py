@@ -1,16 +1,16 @@
 """The exams of a study and the lesions proposed in each: many at once, and what was done before is kept."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genovox.cohort.archive import open_archive
-from genovox.cohort.manifest import read_manifest
-from genovox.core.artifacts import FileHashes, atomic_path, hash_content
+from genovox.cohort.manifest import hash_listed, read_manifest
+from genovox.core.artifacts import atomic_path, hash_content
 from genovox.core.case import Case
-from genovox.core.errors import DataError, StudyError
-from genovox.core.study import Study, relative_path
+from genovox.core.errors import DataError
+from genovox.core.study import Study
 from genovox.core.tasks import refuse_machine_failures, run_many, show_progress
 from genovox.lesions.proposals import PICTURE, write_proposals
 from genovox.lesions.sheet import explain_none, list_rows, mask_path, picture_path
@@ -48,22 +48,15 @@ def list_exams(study: Study) -> list[StudyExam]:
         DataError: If the archive holds no DICOM file, or a table breaks a rule.
     """
     cohort, root = study.cohort, study.root
-    source = root / cohort.images
-    if not source.exists():
-        raise StudyError(
-            f'cohort.images = "{cohort.images}": there is no such file or folder; give a DICOM tree or a manifest.csv'
-        )
+    source = study.locate_images()
     visits: dict[str, int] = {}
     if source.is_dir():
         archive = open_archive(source, root, read_sheet(root / cohort.phases) if cohort.phases else {})
         cases, digests = archive.cases, archive.digests
         visits = {case_id: facts.visit for case_id, facts in archive.facts.items()}
     else:
-        cases = [
-            replace(case, images=tuple(relative_path(image, root) for image in case.images))
-            for case in read_manifest(source)
-        ]
-        digests = _hash_images(study, cases)
+        cases = read_manifest(source, root=root)
+        digests = hash_listed(root, dict.fromkeys(image for case in cases for image in case.images))
     cache = root / ".genovox" / "cache" / "lesions"
     return [
         StudyExam(
@@ -75,15 +68,6 @@ def list_exams(study: Study) -> list[StudyExam]:
         )
         for case in cases
     ]
-
-
-def _hash_images(study: Study, cases: list[Case]) -> dict[str, str]:
-    hashes = FileHashes(study.root / ".genovox" / "hashes.json")
-    images = dict.fromkeys(image for case in cases for image in case.images)
-    # A file that is not there is its own case's trouble, told when the case is read.
-    found = {name: hashes.digest(study.root / name) if (study.root / name).is_file() else "missing" for name in images}
-    hashes.save()
-    return found
 
 
 def propose_all(exams: list[StudyExam], folder: Path, workers: int) -> tuple[list[dict[str, str]], dict[str, str]]:

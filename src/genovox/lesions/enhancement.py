@@ -9,6 +9,7 @@ from genovox.anatomy.body import find_body
 from genovox.anatomy.breast import Breasts, find_breasts
 from genovox.core.errors import ImageError
 from genovox.core.volume import Affine, Array, Mask, Volume, reorient_to_ras
+from genovox.preprocess.crop import bounding_box
 from genovox.volumes.geometry import Grid, resample_volume
 from genovox.volumes.kinetics import signal_floor
 
@@ -114,10 +115,10 @@ def _measure_window(scan: Volume, breasts: Breasts, body: Mask, window: tuple[sl
 
 def _enclose(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[slice, slice, slice]:
     slices = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        room = int(np.ceil(_ROOM_MM / spacing_mm[2 - axis]))
-        slices.append(slice(max(0, int(used[0]) - room), min(mask.shape[axis], int(used[-1]) + 1 + room)))
+    start, size = bounding_box(mask)
+    for axis, (first, length, step) in enumerate(zip(start[::-1], size[::-1], spacing_mm[::-1], strict=True)):
+        room = int(np.ceil(_ROOM_MM / step))
+        slices.append(slice(max(0, first - room), min(mask.shape[axis], first + length + room)))
     return slices[0], slices[1], slices[2]
 
 

@@ -9,7 +9,7 @@ from genovox.core.artifacts import atomic_path
 from genovox.core.volume import Mask
 from genovox.lesions.enhancement import Uptake
 from genovox.lesions.ranking import Proposal
-from genovox.preprocess.quality import VIEWS, slice_view, view_size_px
+from genovox.preprocess.quality import VIEWS, slice_view, trace_outline, view_size_px
 
 _TILE, _GAP, _HEADER, _CAPTION = 220, 4, 22, 18
 _INK, _PAPER = (232, 232, 232), (16, 16, 16)
@@ -81,9 +81,5 @@ def _tile(shares: np.ndarray, size: tuple[int, int], outlines: list[tuple[int, n
     tile = Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR).convert("RGB")
     drawn = np.array(tile)
     for number, outline in outlines:
-        inside = Image.fromarray(np.ascontiguousarray(outline).astype(np.uint8) * 255).resize(size)
-        edge = np.pad(np.asarray(inside) > 127, 1)
-        core = edge[1:-1, 1:-1]
-        within = edge[:-2, 1:-1] & edge[2:, 1:-1] & edge[1:-1, :-2] & edge[1:-1, 2:]
-        drawn[core & ~within] = _COLOURS[number % len(_COLOURS)]
+        drawn[trace_outline(outline, size, closed=True)] = _COLOURS[number % len(_COLOURS)]
     return Image.fromarray(drawn)

@@ -13,7 +13,7 @@ from genovox.predict.bundle import RANGES, Bundle, load_bundle
 from genovox.preprocess.figures import Figures
 from genovox.preprocess.pipeline import Preprocessed, Subject, preprocess_volume
 from genovox.scans.inspection import read_phases
-from genovox.train.resolution import choose_device
+from genovox.volumes.devices import choose_device
 from genovox.volumes.kinetics import needs_times
 
 NOTICE = "Research use only; this does not replace a genetic test."

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from genovox.core.artifacts import atomic_path
 from genovox.core.volume import Array, Mask, Volume
+from genovox.preprocess.crop import bounding_box
 from genovox.volumes.kinetics import is_difference
 
 TILE = 168
@@ -99,13 +100,26 @@ def view_size_px(
 
 
 def _centre(mask: Mask) -> tuple[int, int, int]:
-    if not mask.any():
-        return mask.shape[0] // 2, mask.shape[1] // 2, mask.shape[2] // 2
-    middles = []
-    for axis in range(3):
-        profile = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        middles.append(int(profile[0] + profile[-1] + 1) // 2)
-    return middles[0], middles[1], middles[2]
+    start, size = bounding_box(mask)
+    x, y, z = ((2 * first + length) // 2 for first, length in zip(start, size, strict=True))
+    return z, y, x
+
+
+def trace_outline(inside: np.ndarray, size: tuple[int, int], *, closed: bool) -> np.ndarray:
+    """Pixels of a view's edge line: the outermost of the mask, once it is as large as the picture.
+
+    Args:
+        inside: One view of a mask, as ``slice_view`` hangs it.
+        size: Width and height of the picture.
+        closed: Whether the line runs along the border of the view too, where the mask goes on beyond it.
+
+    Returns:
+        Shape (height, width), bool.
+    """
+    enlarged = Image.fromarray(np.ascontiguousarray(inside).astype(np.uint8) * 255).resize(size)
+    edge = np.pad(np.asarray(enlarged) > 127, 1, mode="constant" if closed else "edge")
+    within = edge[:-2, 1:-1] & edge[2:, 1:-1] & edge[1:-1, :-2] & edge[1:-1, 2:]
+    return np.asarray(edge[1:-1, 1:-1] & ~within)
 
 
 def _tile(
@@ -124,10 +138,6 @@ def _tile(
     tile = Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR)
     if outline is None:
         return tile
-    inside = Image.fromarray(slice_view(outline, view, centre).astype(np.uint8) * 255).resize(size)
-    edge = np.pad(np.asarray(inside) > 127, 1, mode="edge")
-    core = edge[1:-1, 1:-1]
-    within = edge[:-2, 1:-1] & edge[2:, 1:-1] & edge[1:-1, :-2] & edge[1:-1, 2:]
     drawn = np.array(tile)
-    drawn[core & ~within] = _OUTLINE
+    drawn[trace_outline(slice_view(outline, view, centre), size, closed=False)] = _OUTLINE
     return Image.fromarray(drawn)

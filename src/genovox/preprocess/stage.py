@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from genovox.cohort.gates import Exclusion, exclusions_table
 from genovox.core.artifacts import (
@@ -21,7 +20,7 @@ from genovox.core.artifacts import (
     write_table,
 )
 from genovox.core.case import Case, read_cases
-from genovox.core.errors import DataError, UsageError
+from genovox.core.errors import DataError
 from genovox.core.sections import PreprocessTable
 from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
@@ -32,6 +31,7 @@ from genovox.preprocess.pipeline import Subject, one_thread, preprocess_volume
 from genovox.preprocess.quality import draw_quality_picture
 from genovox.preprocess.survey import Survey, survey_scan
 from genovox.scans.inspection import read_phases
+from genovox.volumes.devices import choose_device
 from genovox.volumes.intensity import is_two_valued
 from genovox.volumes.nyul import LANDMARK_NAMES
 
@@ -65,8 +65,6 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:
         UsageError: If the device is not there.
     """
     cohort = require_stage(run, "cohort")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this torch sees no GPU; use --device cpu or install a CUDA build of torch")
     return Stage(
         "preprocess",
         run,
@@ -76,7 +74,8 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:
         {},
         study.seed,
         keeps_items=True,
-        device="cuda" if device == "cuda" else "cpu",
+        # Only on request: voxels of a GPU differ in the last bit, and a run must not depend on what is in the machine.
+        device=choose_device(device) if device == "cuda" else "cpu",
     )
 
 

@@ -8,10 +8,9 @@ from typing import Literal
 import torch
 
 from genovox.core.artifacts import recall
-from genovox.core.errors import UsageError
 from genovox.core.tasks import available_cores
+from genovox.volumes.devices import choose_device
 
-DEVICES = ("auto", "cpu", "cuda")
 RECORDED = "recorded"
 FOLDS_AT_ONCE = 5
 """Folds that share a machine's cores: fixed, so that a study's size never changes the threads of a fold."""
@@ -76,18 +75,3 @@ def _read_record(path: Path) -> Resolution | None:
         return Resolution(**recall(path))
     except TypeError:
         return None
-
-
-def choose_device(device: str) -> str:
-    """The device meant by ``--device``.
-
-    Raises:
-        UsageError: If it is unknown or not there.
-    """
-    if device not in DEVICES:
-        raise UsageError(f"--device takes {', '.join(DEVICES)}, got {device!r}")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this torch sees no GPU; use --device cpu or install a CUDA build of torch")
-    return device

@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from genovox.core.volume import Affine, Array, Mask, Volume
-from genovox.volumes.geometry import Grid, resample_volume
+from genovox.volumes.geometry import Grid, cubic_spline, resample_volume
 from genovox.volumes.motion import sample_linear
 
 Lattice = npt.NDArray[np.float64]
@@ -259,9 +259,7 @@ def _basis(grid: Grid, fine: Grid, shape: tuple[int, ...]) -> Basis:
         places = relation[axis, axis] * np.arange(grid.shape[axis]) + relation[axis, 3]
         knots = np.maximum(places * fine.spacing_mm[axis] / LATTICE_MM, 0)
         distance = np.abs(knots[:, None] - (np.arange(shape[3 - axis]) - 1)[None])
-        near = 2 / 3 - distance**2 + distance**3 / 2
-        far = np.maximum(2 - distance, 0) ** 3 / 6
-        matrices.append(np.where(distance < 1, near, far).astype(np.float32))
+        matrices.append(cubic_spline(distance).astype(np.float32))
     return matrices[0], matrices[1], matrices[2]
 
 

@@ -232,14 +232,17 @@ def _spline_values(places: np.ndarray, size: int) -> np.ndarray:
     first = np.floor(places).astype(int)
     for offset in (-1, 0, 1, 2):
         index = first + offset
-        distance = np.abs(places - index)
-        inner = 2 / 3 - distance**2 + distance**3 / 2
-        outer = np.maximum(2 - distance, 0) ** 3 / 6
         period = 2 * (size - 1)
         mirrored = index % period
         mirrored = np.where(mirrored >= size, period - mirrored, mirrored)
-        np.add.at(values, (np.arange(len(places)), mirrored), np.where(distance < 1, inner, outer))
+        np.add.at(values, (np.arange(len(places)), mirrored), cubic_spline(np.abs(places - index)))
     return values
+
+
+def cubic_spline(distance: np.ndarray) -> np.ndarray:
+    """The cubic B-spline at a distance from its middle, 0 or more, in knots."""
+    inner = 2 / 3 - distance**2 + distance**3 / 2
+    return np.where(distance < 1, inner, np.maximum(2 - distance, 0) ** 3 / 6)
 
 
 def _weigh_axis(array: Tensor, weights: Array, axis: int) -> Tensor:
