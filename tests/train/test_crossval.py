@@ -11,8 +11,9 @@ import pytest
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_json, read_table
 from genovox.core.study import Study
-from genovox.train.crossval import PREDICTION_COLUMNS, gather_predictions, plan_tasks
-from genovox.train.resolution import resolve
+from genovox.learning.resolution import resolve
+from genovox.train.crossval import PREDICTION_COLUMNS, gather_predictions
+from genovox.train.plan import plan_tasks
 from tests.conftest import FinishedRun, write_study
 
 
@@ -65,7 +66,7 @@ def test_workers_change_nothing(copied_run: FinishedRun) -> None:
 
 def test_another_model_leaves_finished_folds_alone(copied_run: FinishedRun) -> None:
     study = Study.load(copied_run.study)
-    resolution = resolve(copied_run.run / "train", "cpu")
+    resolution = resolve(copied_run.run / "train", "cpu", study.train)
     assert all(task.is_finished() for task in plan_tasks(study, copied_run.run, resolution))
     more = study.model_copy(update={"train": study.train.model_copy(update={"models": ("light", "resnet10")})})
     finished = [task.is_finished() for task in plan_tasks(more, copied_run.run, resolution)]
@@ -98,7 +99,7 @@ def test_a_fixed_test_part_is_scored_once_by_all_networks(tmp_path: Path) -> Non
 
 def test_gathering_reads_what_folds_wrote(finished_run: FinishedRun) -> None:
     study = Study.load(finished_run.study)
-    tasks = plan_tasks(study, finished_run.run, resolve(finished_run.run / "train", "cpu"))
+    tasks = plan_tasks(study, finished_run.run, resolve(finished_run.run / "train", "cpu", study.train))
     table = gather_predictions(tasks)
     assert len(table) == len(read_table(finished_run.run / "train" / "predictions.csv"))
     assert replace(tasks[0], key="other").is_finished() is False

@@ -11,11 +11,12 @@ from genovox.core.artifacts import read_json, read_table
 from genovox.core.errors import DataError
 from genovox.core.sections import AugmentTable, PreprocessTable, TrainTable
 from genovox.dataset.cases import PreparedCase, load_batch
-from genovox.train.checkpoint import load_network
-from genovox.train.crossval import FoldTask, train_fold
+from genovox.learning.checkpoint import load_network
+from genovox.learning.loop import score_cases
+from genovox.learning.resolution import Resolution
 from genovox.train.fitted import FITTED, attach_map, fit_map, load_map, save_map
-from genovox.train.loop import score_cases
-from genovox.train.resolution import Resolution
+from genovox.train.fold import train_fold
+from genovox.train.plan import FoldTask
 from genovox.volumes.nyul import learn_scale, measure_landmarks
 
 NYUL = PreprocessTable(normalise="nyul", channels=("pre", "subtraction1", "washout"))

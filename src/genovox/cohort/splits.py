@@ -297,7 +297,7 @@ def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, se
         part = np.full(len(frame), "", dtype=object)
         number = np.full(len(frame), "", dtype=object)
         part[rest], part[test] = "train", "test"
-        for at, (_, chosen) in enumerate(_split(by, groups[rest], inner, derive_seed(seed, fold))):
+        for at, (_, chosen) in enumerate(split_groups(by, groups[rest], inner, derive_seed(seed, fold))):
             number[rest[chosen]] = str(at)
         part[number == "0"] = "val"
         plans.append(frame.assign(fold=fold, part=part, inner=number).loc[part != ""])
@@ -310,7 +310,7 @@ def _outer_folds(
     """Name, cases to learn from and cases to test; a family across hospitals is not learnt from where one is tested."""
     groups = frame["group"].to_numpy()
     if splits.scheme == "stratified":
-        for fold, (rest, test) in enumerate(_split(strata, groups, splits.folds, seed)):
+        for fold, (rest, test) in enumerate(split_groups(strata, groups, splits.folds, seed)):
             yield str(fold), rest, test
         return
     sites = frame["site"].to_numpy()
@@ -320,8 +320,20 @@ def _outer_folds(
         yield str(fold), rest, test
 
 
-def _split(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Grouped folds; where each group is of one stratum, as even in groups as folds of single cases can be."""
+def split_groups(
+    strata: np.ndarray, groups: np.ndarray, folds: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Grouped folds; where each group is of one stratum, as even in groups as folds of single cases can be.
+
+    Args:
+        strata: What every fold should hold alike, shape (n,).
+        groups: What no fold splits, shape (n,).
+        folds: How many.
+        seed: Decides which.
+
+    Yields:
+        Indices of the rest and of the fold.
+    """
     random = seed % 2**32
     first = np.sort(np.unique(groups, return_index=True)[1])
     with warnings.catch_warnings():

@@ -228,17 +228,40 @@ class AugmentTable(Table):
     mix: Literal["none", "mixup", "cutmix"] = "none"
 
 
+class SearchTable(Table):
+    """``[train.search]``: values to choose from on inner folds of each fold's patients; empty searches nothing."""
+
+    learning_rate: tuple[PositiveFloat, ...] = ()
+    weight_decay: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    epochs: tuple[PositiveInt, ...] = ()
+    folds: int = Field(default=3, ge=2)
+
+
 class TrainTable(Table):
-    """``[train]``: the networks, in the order they are declared; the first is the study's primary model."""
+    """``[train]``: the models, in the order they are declared; the first is the study's primary model."""
 
     models: tuple[str, ...] = Field(default=("light",), min_length=1)
     epochs: PositiveInt = 40
     batch_size: int = Field(default=8, ge=2)
+    accumulate: PositiveInt = 1
     learning_rate: PositiveFloat = 1e-3
+    schedule: Literal["cosine", "one-cycle", "plateau"] = "cosine"
     weight_decay: float = Field(default=1e-2, ge=0)
+    gradient_norm: PositiveFloat = 5.0
     warmup_epochs: int = Field(default=2, ge=0)
     patience: PositiveInt = 10
     keep: Literal["best", "last"] = "best"
+    average: float = Field(default=0.0, ge=0, lt=1)
+    loss: Literal["balanced", "plain", "focal"] = "balanced"
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    transfer: Literal["fine-tune", "frozen"] = "fine-tune"
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    thaw_epochs: int = Field(default=0, ge=0)
+    test_flips: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    tracking: Literal["none", "mlflow"] = "none"
+    search: SearchTable = SearchTable()
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -25,6 +26,9 @@ from genovox.core.errors import DataError, DiskFullError, GenovoxError
 from genovox.core.log import LOGGER_NAME, console
 
 log = logging.getLogger(__name__)
+
+QUIET_S = 300.0
+"""Seconds between lines about what goes on inside items, where there is no terminal."""
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -74,9 +78,30 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+@dataclass(frozen=True)
+class Inner:
+    """What goes on inside items that take long, such as epochs of folds.
+
+    Attributes:
+        title: What is counted.
+        total: How many there may be; items may end before.
+        measure: How many there are by now, as files of the workers say.
+    """
+
+    title: str
+    total: int
+    measure: Callable[[], int]
+
+
 @contextmanager
-def show_progress(title: str, total: int) -> Iterator[Ticker]:
-    """A bar with time left on a terminal; plain lines, at most ten, elsewhere."""
+def show_progress(title: str, total: int, inner: Inner | None = None) -> Iterator[Ticker]:
+    """A bar with time left on a terminal; plain lines, at most ten and one in five minutes, elsewhere.
+
+    Args:
+        title: What is done.
+        total: Items in all.
+        inner: What else to show while items are at work.
+    """
     if console.is_terminal and logging.getLogger(LOGGER_NAME).isEnabledFor(logging.INFO) and not _is_quiet():
         columns = (
             TextColumn("{task.description}"),
@@ -94,7 +119,12 @@ def show_progress(title: str, total: int) -> Iterator[Ticker]:
                 if note:
                     log.info("  %s", note)
 
-            yield advance
+            if inner is None:
+                yield advance
+                return
+            inside = bar.add_task(inner.title, total=inner.total)
+            with _watch(inner, 1.0, lambda done: bar.update(inside, completed=done)):
+                yield advance
         return
     done = 0
     step = max(1, -(-total // 10))
@@ -107,7 +137,29 @@ def show_progress(title: str, total: int) -> Iterator[Ticker]:
         elif done % step == 0 or done == total:
             log.info("%s %d/%d", title, done, total)
 
-    yield count
+    if inner is None:
+        yield count
+        return
+    with _watch(inner, QUIET_S, lambda inside: log.info("%s %d/%d %s", title, inside, inner.total, inner.title)):
+        yield count
+
+
+@contextmanager
+def _watch(inner: Inner, every_s: float, show: Callable[[int], object]) -> Iterator[None]:
+    """Show a count now and then, from a thread that does nothing else."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(every_s):
+            show(inner.measure())
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def run_many(

@@ -11,6 +11,11 @@ FORMAT = 1
 """Raised by one whenever the same seed gives other batches: finished folds are then trained anew."""
 
 
+def count_batches(cases: int, batch_size: int) -> int:
+    """Batches of an epoch."""
+    return max(1, min(-(-cases // batch_size), cases // 2))
+
+
 def iterate_training(
     cases: Sequence[PreparedCase], batch_size: int, generator: Generator
 ) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
@@ -22,8 +27,7 @@ def iterate_training(
         Volumes (B, C, D, H, W) and labels (B,), both float32, and the cases' ids.
     """
     order = torch.randperm(len(cases), generator=generator)
-    count = max(1, min(-(-len(cases) // batch_size), len(cases) // 2))
-    for indices in order.tensor_split(count):
+    for indices in order.tensor_split(count_batches(len(cases), batch_size)):
         yield *_read(cases, indices.tolist()), [cases[index].case_id for index in indices.tolist()]
 
 

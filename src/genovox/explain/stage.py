@@ -18,9 +18,9 @@ from genovox.dataset.cases import load_batch, read_affine, read_prepared_cases
 from genovox.explain.cam import compute_gradcam
 from genovox.explain.localisation import foreground_share, map_to_scan
 from genovox.explain.picture import draw_overlay
+from genovox.learning.checkpoint import load_network
 from genovox.preprocess.cache import load_mask
 from genovox.scans.inspection import read_image
-from genovox.train.checkpoint import load_network
 from genovox.train.fitted import attach_map, load_map
 
 FORMAT = 1

@@ -6,8 +6,8 @@ from pathlib import Path
 from genovox.core.artifacts import read_json, read_table, require_stage
 from genovox.core.errors import UsageError
 from genovox.core.sections import ORACLE, PreprocessTable
+from genovox.learning.checkpoint import load_network
 from genovox.models.blocks import Network
-from genovox.train.checkpoint import load_network
 from genovox.train.crossval import NETWORKS
 from genovox.train.fitted import FittedMap, load_map
 

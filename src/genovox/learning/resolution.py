@@ -3,12 +3,13 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from genovox.core.artifacts import recall
+from genovox.core.sections import TrainTable
 from genovox.core.tasks import available_cores
+from genovox.learning.precision import Precision, choose_precision
 from genovox.volumes.devices import choose_device
 
 RECORDED = "recorded"
@@ -30,7 +31,7 @@ class Resolution:
     """
 
     device: str
-    precision: Literal["32-true"]
+    precision: Precision
     threads: int
     memory_format: str
     compile: bool
@@ -42,12 +43,13 @@ class Resolution:
         return 1 if self.device == "cuda" else max(1, available_cores() // self.threads)
 
 
-def resolve(folder: Path, device: str) -> Resolution:
+def resolve(folder: Path, device: str, table: TrainTable) -> Resolution:
     """What ``resolved.json`` says if it still holds on this machine, else what this machine decides; writes nothing.
 
     Args:
         folder: ``RUN/train``.
         device: ``auto``, ``cpu`` or ``cuda``; ``recorded`` takes the record as it is, wherever it was made.
+        table: The study's ``[train]``: its ``precision`` and ``compile``.
 
     Raises:
         UsageError: If the device is unknown or not there.
@@ -56,16 +58,17 @@ def resolve(folder: Path, device: str) -> Resolution:
     if known is not None and device == RECORDED:
         return known
     chosen = choose_device("auto" if device == RECORDED else device)
-    if known is not None and known.torch == torch.__version__:
-        fits = known.device == chosen or (device == "auto" and known.device == "cpu")
-        if fits:
+    if known is not None and known.torch == torch.__version__ and known.compile == table.compile:
+        same_device = known.device == chosen or (device == "auto" and known.device == "cpu")
+        # "auto" means what was decided first: a machine with bf16 must not change a study that began without.
+        if same_device and (table.precision == "auto" or known.precision == choose_precision(table.precision, chosen)):
             return known
     return Resolution(
         device=chosen,
-        precision="32-true",
+        precision=choose_precision(table.precision, chosen),
         threads=max(1, (os.cpu_count() or 1) // FOLDS_AT_ONCE),
-        memory_format="contiguous",
-        compile=False,
+        memory_format="channels_last_3d",
+        compile=table.compile,
         torch=torch.__version__,
     )
 

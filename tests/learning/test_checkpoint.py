@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from genovox.core.errors import DataError
+from genovox.learning.checkpoint import load_network, save_network
 from genovox.models.build import build_network
-from genovox.train.checkpoint import load_network, save_network
 
 
 def test_round_trip_gives_the_same_scores(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""How one network learns: the loop, its losses, rates and weights on disk."""

@@ -1,0 +1,125 @@
+"""Which networks a study trains: one task a model, repeat and fold, each with a key of all its scores depend on."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from genovox.augment.pipeline import FORMAT as AUGMENT_FORMAT
+from genovox.cohort.splits import FoldPlan, read_folds
+from genovox.core.artifacts import hash_content, read_json
+from genovox.core.errors import SingleClassError
+from genovox.core.sections import AugmentTable, PreprocessTable, TrainTable
+from genovox.core.seeds import derive_seed
+from genovox.core.study import Study
+from genovox.dataset.cases import PreparedCase, read_prepared_cases
+from genovox.dataset.loader import FORMAT as LOADER_FORMAT
+from genovox.learning.loop import FORMAT as LOOP_FORMAT
+from genovox.learning.resolution import Resolution
+from genovox.models.build import FORMAT as NETWORK_FORMAT
+
+FORMAT = 2
+RECORD = "fold.json"
+"""Written last: a fold that has it is finished."""
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One network to train and score.
+
+    Attributes:
+        folder: ``<model>/repeat-R/fold-K`` of the run's train folder.
+        key: Hash of everything its scores depend on; a finished fold with this key is kept.
+    """
+
+    model: str
+    repeat: int
+    fold: str
+    seed: int
+    folder: Path
+    key: str
+    table: TrainTable
+    preprocess: PreprocessTable
+    augment: AugmentTable
+    resolution: Resolution
+    training: tuple[PreparedCase, ...]
+    validation: tuple[PreparedCase, ...]
+    test: tuple[PreparedCase, ...]
+    fixed_test: tuple[PreparedCase, ...]
+
+    @property
+    def name(self) -> str:
+        """The fold as messages name it."""
+        return f"{self.model} repeat {self.repeat} fold {self.fold}"
+
+    def is_finished(self) -> bool:
+        """Whether its files are there and still hold."""
+        record = self.folder / RECORD
+        return record.exists() and bool(read_json(record)["key"] == self.key)
+
+
+def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask]:
+    """Every network of the study, in the order of ``predictions.csv``.
+
+    Raises:
+        SingleClassError: If cases that failed in preprocessing leave a part with one class only.
+    """
+    folds = read_folds(run)
+    prepared = read_prepared_cases(run)
+    fixed = _present(folds.fixed_test, prepared)
+    if folds.fixed_test:
+        _refuse_one_class(fixed, "fixed test part")
+    tasks = []
+    for model in study.train.networks:
+        for repeat, fold in folds.folds:
+            parts = _select_parts(folds, prepared, repeat, fold)
+            seed = derive_seed(study.seed, "train", model, repeat, fold)
+            settings = study.train.model_dump(exclude={"models"})
+            content = [
+                [FORMAT, LOOP_FORMAT, NETWORK_FORMAT, AUGMENT_FORMAT, LOADER_FORMAT],
+                model,
+                seed,
+                settings,
+                study.augment.model_dump(),
+                asdict(resolution),
+                {part: [(case.case_id, case.key, case.label) for case in cases] for part, cases in parts.items()},
+                [(case.case_id, case.key) for case in fixed],
+            ]
+            tasks.append(
+                FoldTask(
+                    model=model,
+                    repeat=repeat,
+                    fold=fold,
+                    seed=seed,
+                    folder=run / "train" / model / f"repeat-{repeat}" / f"fold-{fold}",
+                    key=hash_content(content),
+                    table=study.train,
+                    preprocess=study.preprocess,
+                    augment=study.augment,
+                    resolution=resolution,
+                    training=parts["train"],
+                    validation=parts["val"],
+                    test=parts["test"],
+                    fixed_test=fixed,
+                )
+            )
+    return tasks
+
+
+def _select_parts(
+    folds: FoldPlan, prepared: dict[str, PreparedCase], repeat: int, fold: str
+) -> dict[str, tuple[PreparedCase, ...]]:
+    parts = {part: _present(folds.select_cases(repeat, fold, part), prepared) for part in ("train", "val", "test")}
+    for part, cases in parts.items():
+        _refuse_one_class(cases, f"{part} part of repeat {repeat} fold {fold}")
+    return parts
+
+
+def _refuse_one_class(cases: tuple[PreparedCase, ...], place: str) -> None:
+    if len({case.label for case in cases}) < 2:
+        raise SingleClassError(
+            f"every part must hold carriers and non-carriers, the {place} lost one class to failures in "
+            "preprocessing; see preprocess/exclusions.csv, repair or remove those cases from the manifest"
+        )
+
+
+def _present(case_ids: list[str], prepared: dict[str, PreparedCase]) -> tuple[PreparedCase, ...]:
+    return tuple(prepared[case_id] for case_id in case_ids if case_id in prepared)
