@@ -44,7 +44,7 @@ def test_layers_thaw_one_after_the_other_with_their_statistics() -> None:
     moved = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
     assert moved == {"layer4"}  # its running statistics; no step was taken
     assert network.conv1.weight.grad is None  # type: ignore[union-attr]
-    assert network.fc.weight.grad is not None  # type: ignore[union-attr]
+    assert network.fc.weight.grad is not None
 
 
 def test_zero_thaws_nothing_since_nothing_is_frozen() -> None:

@@ -20,8 +20,10 @@ class Network(nn.Module, ABC):
         minimum_side: Smallest side in voxels that still gives the last maps something to see.
         stride: Input voxels from one cell of the last maps to the next; cell j is centred on voxel ``j * stride``, as
             padded, strided convolutions of odd size put it.
+        fc: The head: one logit from what ``classify`` makes of the maps, a case's features.
     """
 
+    fc: nn.Linear
     minimum_side: ClassVar[int]
     stride: ClassVar[int]
 
