@@ -69,7 +69,8 @@ def fit_weights(
     left = _left_over(coverage, tops)
     _refuse_misfit(coverage, found, own, {name: found[name].numel() for name in left if not _is_statistic(name)})
     for name, value in taken.items():
-        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+        # One that is not finite makes the sum so.
+        if not value.is_floating_point() or not bool(torch.isfinite(value.sum(dtype=torch.float32))):
             rule = "finite" if value.is_floating_point() else "floating-point numbers"
             raise DataError(f"weights must be {rule}, {name} of {source} is not; give another file")
     with torch.no_grad():
@@ -243,6 +244,7 @@ def _refuse_misfit(
         top
         for top in dict.fromkeys(name.split(".")[0] for name in own if not _is_head(name))
         if all(name in coverage.matched for name in own if name.split(".")[0] == top)
+        and not any(name.split(".")[0] == top for name in left)
     ]
     if coverage.suffices:
         rule = (
