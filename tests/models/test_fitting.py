@@ -1,6 +1,5 @@
 """What fits is loaded whole, what does not is said; counts are made by hand."""
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -296,7 +295,7 @@ def test_half_precision_is_taken_and_nonsense_is_not() -> None:
 
 
 @given(before=st.integers(1, 6), after=st.integers(1, 6), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_equal_channels_are_answered_as_before(before: int, after: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(3, before, 3, 3, 3, generator=generator)
@@ -315,21 +314,3 @@ def test_channels_by_hand() -> None:
     assert adapt_channels(rgb, 2).flatten().tolist() == [4.5, 4.5]
     assert adapt_channels(torch.full((1, 1, 1, 1, 1), 8.0), 4).flatten().tolist() == [2.0] * 4
     assert adapt_channels(rgb.half(), 2).dtype == torch.float16
-
-
-@pytest.mark.parametrize("part", [(), ("conv1", "bn1", "layer1.0")])
-def test_the_report_is_printed_in_80_columns_and_is_json(part: tuple[str, ...]) -> None:
-    coverage = fit_weights(
-        blank("resnet18", 4),
-        monai_state(18, "B", channels=3),
-        source="~/.cache/genovox/weights/kinetics/r3d18_K_200ep.pth",
-        part=part,
-    )
-    text = str(coverage)
-    assert max(len(line) for line in text.splitlines()) <= 80
-    assert "100.0%" in text
-    assert "conv1.weight" in text
-    content = json.loads(json.dumps(coverage.as_dict()))
-    assert content["percent"] == 100.0
-    assert content["reshaped"] == ["conv1.weight"]
-    assert bool(content["warnings"]) is not bool(part)
