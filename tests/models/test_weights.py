@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genovox.core.errors import DataError
+from genovox.learning.checkpoint import save_network
 from genovox.models.build import build_network
 from genovox.models.weights import _describe_code, read_weights
-from genovox.train.checkpoint import save_network
 
 
 class Attack:

@@ -14,6 +14,7 @@ from genovox.dataset.cases import PreparedCase, load_batch
 from genovox.learning.checkpoint import load_network
 from genovox.learning.loop import score_cases
 from genovox.learning.resolution import Resolution
+from genovox.learning.start import Start
 from genovox.train.fitted import FITTED, attach_map, fit_map, load_map, save_map
 from genovox.train.fold import train_fold
 from genovox.train.plan import FoldTask
@@ -82,6 +83,8 @@ def test_a_fold_trains_and_scores_with_its_own_map(cases: list[PreparedCase], tm
         preprocess=NYUL,
         augment=AugmentTable(preset="none"),
         resolution=Resolution("cpu", "32-true", 1, "contiguous", compile=False, torch=torch.__version__),
+        start=Start("light"),
+        features=None,
         training=tuple(cases[:4]),
         validation=tuple(cases[2:4]),
         test=tuple(cases[4:]),

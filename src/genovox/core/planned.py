@@ -33,9 +33,18 @@ CHANNEL_NAMES = (
 )
 MODEL_NAMES = ("light", "resnet10", "resnet18", "oracle")
 MINIMUM_SIDE = {"light": 16, "resnet10": 32, "resnet18": 32, "oracle": 1}
-_PLANNED_MODEL = re.compile(
-    r"resnet(34|50|101|152|200)|light-separable|densenet121|radiomics|metadata|clinical|[a-z0-9-]+@.+"
-)
+_PLANNED_MODEL = re.compile(r"resnet(34|50|101|152|200)|light-separable|densenet121|radiomics|metadata|clinical")
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """Network and weights of a model: ``resnet50@medicalnet`` starts from weights, ``resnet50`` has none."""
+    network, _, weights = model.partition("@")
+    return network, weights
+
+
+def model_folder(model: str) -> str:
+    """Name of a model's folder in ``RUN/train``; a path to weights must not become folders."""
+    return re.sub(r"[^A-Za-z0-9._@-]+", "-", model)
 
 
 def refuse_planned(content: dict[str, Any], name: str) -> None:
@@ -59,6 +68,9 @@ def _is_channel(channel: str) -> bool:
 
 
 def _is_model(model: str) -> bool | None:
+    network, weights = split_model(model)
+    if weights:
+        return network in MODEL_NAMES and network != "oracle"
     return True if model in MODEL_NAMES else None if _PLANNED_MODEL.fullmatch(model) else False
 
 

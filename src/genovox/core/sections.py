@@ -255,6 +255,7 @@ class TrainTable(Table):
     loss: Literal["balanced", "plain", "focal"] = "balanced"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     transfer: Literal["fine-tune", "frozen"] = "fine-tune"
+    parts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     thaw_epochs: int = Field(default=0, ge=0)
     test_flips: bool = False
@@ -262,6 +263,10 @@ class TrainTable(Table):
     compile: bool = False
     tracking: Literal["none", "mlflow"] = "none"
     search: SearchTable = SearchTable()
+
+    def is_frozen(self, model: str) -> bool:
+        """Whether a model's encoder stays as its weights file has it."""
+        return self.transfer == "frozen" and "@" in model
 
     @property
     def networks(self) -> tuple[str, ...]:

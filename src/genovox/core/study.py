@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from genovox.core.artifacts import read_json, write_json
 from genovox.core.errors import StudyError
-from genovox.core.planned import MINIMUM_SIDE, refuse_planned
+from genovox.core.planned import MINIMUM_SIDE, refuse_planned, split_model
 from genovox.core.sections import (
     ORACLE,
     PRESETS,
@@ -160,7 +160,7 @@ class Study(Table):
             StudyError: Naming the network, its smallest side and the shape.
         """
         for model in self.train.models:
-            smallest = MINIMUM_SIDE[model]
+            smallest = MINIMUM_SIDE[split_model(model)[0]]
             if min(self.preprocess.shape) < smallest:
                 raise StudyError(
                     f"{name}: {model} needs {smallest} voxels a side, preprocess.shape is "

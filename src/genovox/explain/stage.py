@@ -12,6 +12,7 @@ from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import Stage, read_json, read_table, require_stage, write_json
 from genovox.core.case import read_cases
 from genovox.core.errors import ImageError
+from genovox.core.planned import model_folder
 from genovox.core.study import Study
 from genovox.core.volume import Volume, affine_spacing_mm, reorient_to_ras, write_nifti
 from genovox.dataset.cases import load_batch, read_affine, read_prepared_cases
@@ -107,7 +108,7 @@ def _read_scores(run: Path, model: str) -> pd.DataFrame:
 
 def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -> Explained:
     case_id, run = row["case_id"], stage.run
-    folder = run / "train" / model / f"repeat-{row['repeat']}" / f"fold-{row['fold']}"
+    folder = run / "train" / model_folder(model) / f"repeat-{row['repeat']}" / f"fold-{row['fold']}"
     case = attach_map([read_prepared_cases(run)[case_id]], load_map(folder, study.preprocess))
     volume = load_batch(case)[0].numpy()
     network = load_network(folder / "network.safetensors", name=model, channels=len(volume))

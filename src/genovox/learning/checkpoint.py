@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save
 
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import DataError
+from genovox.core.planned import split_model
 from genovox.models.blocks import Network
 from genovox.models.build import build_network
 
@@ -24,7 +25,7 @@ def load_network(path: Path, *, name: str, channels: int) -> Network:
     Raises:
         DataError: If the file is missing, damaged or holds another network.
     """
-    network = build_network(name, channels)
+    network = build_network(split_model(name)[0], channels)
     try:
         network.load_state_dict(load_file(path))
     except (FileNotFoundError, SafetensorError, RuntimeError) as error:

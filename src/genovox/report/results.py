@@ -8,6 +8,7 @@ import pandas as pd
 
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import STAGES, read_json, read_table, require_stage
+from genovox.core.planned import model_folder
 from genovox.core.sections import ORACLE
 from genovox.core.study import Study
 from genovox.evaluate.predictions import gather_units, validate_predictions
@@ -99,7 +100,7 @@ class Results:
         """``history.csv`` of each (repeat, fold) of a model."""
         rotating = self.folds[self.folds["fold"] != FIXED]
         keys = rotating[["repeat", "fold"]].drop_duplicates().itertuples(index=False)
-        folder = self.run / "train" / model
+        folder = self.run / "train" / model_folder(model)
         return {
             (int(repeat), str(fold)): pd.read_csv(folder / f"repeat-{repeat}" / f"fold-{fold}" / "history.csv")
             for repeat, fold in keys

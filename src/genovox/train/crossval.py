@@ -1,28 +1,33 @@
 """Repeated cross-validation: every model of every fold, in parallel, each fold kept once it is finished."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from genovox.cohort.splits import FIXED, read_folds
-from genovox.core.artifacts import Stage, hash_file, read_table, require_stage, write_json, write_table
+from genovox.core.artifacts import Stage, hash_file, read_stage, read_table, require_stage, write_json, write_table
 from genovox.core.errors import DataError
+from genovox.core.planned import model_folder, split_model
 from genovox.core.sections import ORACLE, TRUTH
 from genovox.core.study import Study
 from genovox.core.tasks import Inner, run_many, show_progress
 from genovox.dataset.cases import read_prepared_cases, refuse_damaged
 from genovox.learning.journal import HISTORY, count_epochs
-from genovox.learning.resolution import Resolution, resolve
+from genovox.learning.resolution import RECORDED, Resolution, resolve
+from genovox.learning.start import Start, build_start
 from genovox.train.baselines import score_oracle
-from genovox.train.fold import train_fold
-from genovox.train.plan import FORMAT, FoldTask, plan_tasks
+from genovox.train.fold import share_features, train_fold
+from genovox.train.plan import FORMAT, FoldTask, open_starts, plan_tasks
 
 log = logging.getLogger(__name__)
 
 NETWORKS = "networks.json"
 """Folders of the networks behind ``predictions.csv``; what else lies in the stage's folder is of an earlier plan."""
+WEIGHTS = "weights.json"
+"""In a model's folder: the file it starts from, and how much of it fits."""
 PREDICTION_COLUMNS = [
     "case_id",
     "patient_id",
@@ -51,6 +56,7 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:
     content = study.as_dict()
     config = content["train"] | {"augment": content["augment"], "resolved": asdict(resolution)}
     inputs = {TRUTH: hash_file(study.root / TRUTH)} if ORACLE in study.train.models else {}
+    inputs |= _hash_weights(study, run, device)
     return Stage("train", run, FORMAT, config, upstream, inputs, study.seed, keeps_items=True)
 
 
@@ -73,6 +79,9 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         log.info("train: %d of %d folds are finished already", len(tasks) - len(open_tasks), len(tasks))
     if open_tasks:
         refuse_damaged(list(read_prepared_cases(stage.run).values()))
+        try_weights(study, stage.folder, {task.model: task.start for task in tasks})
+    for task in {task.features: task for task in open_tasks if task.features}.values():
+        share_features(task, list(read_prepared_cases(stage.run).values()))
     failures: dict[str, str] = {}
     epochs = Inner(
         "epochs", study.train.epochs * len(open_tasks), lambda: sum(count_epochs(task.folder) for task in open_tasks)
@@ -101,6 +110,35 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     write_table(stage.folder / "predictions.csv", predictions)
     networks = [str(task.folder.relative_to(stage.folder)) for task in tasks]
     write_json(stage.folder / NETWORKS, networks)
+
+
+def try_weights(study: Study, folder: Path, starts: Mapping[str, Start]) -> None:
+    """Before any fold: do the files fit? Their reports go to the log and to ``<model>/weights.json``.
+
+    Raises:
+        DataError: If one does not, with what is missing.
+    """
+    for model, start in starts.items():
+        if start.weights:
+            _, coverage = build_start(start, len(study.preprocess.channels), study.seed)
+            log.info("%s\n%s", model, coverage)
+            for warning in coverage.warnings if coverage else ():
+                log.warning("%s: %s", model, warning)
+            report = {"file": start.weights.as_dict(), "coverage": coverage.as_dict() if coverage else {}}
+            write_json(folder / model_folder(model) / WEIGHTS, report)
+
+
+def _hash_weights(study: Study, run: Path, device: str) -> dict[str, str]:
+    """Content of each file of weights; of a run that is only read, as it was when its networks were trained."""
+    models = [model for model in study.train.networks if split_model(model)[1]]
+    names = {model: f"weights of {model}" for model in models}
+    if device == RECORDED:
+        record = read_stage(run, "train")
+        known = record["parts"]["inputs"] if record else {}
+        if all(name in known for name in names.values()):
+            return {name: known[name] for name in names.values()}
+    starts = open_starts(study) if models else {}
+    return {name: start.weights.sha256 for model, name in names.items() if (start := starts[model]).weights}
 
 
 def gather_predictions(tasks: list[FoldTask]) -> pd.DataFrame:

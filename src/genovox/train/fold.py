@@ -1,21 +1,24 @@
 """One fold of one network: train, score, and write its folder."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-import torch
 
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import write_json, write_table
 from genovox.core.sections import TrainTable
+from genovox.core.volume import Array
 from genovox.dataset.cases import PreparedCase
 from genovox.learning.checkpoint import save_network
 from genovox.learning.journal import EpochRecord, Journal
 from genovox.learning.loop import TrainedNetwork, count_channels, score_cases, train_network
-from genovox.models.build import build_network, parameter_count
+from genovox.learning.probe import cache_features, fit_probe, pool_features
+from genovox.learning.start import build_start
+from genovox.models.blocks import Network
+from genovox.models.build import parameter_count
 from genovox.train.fitted import attach_map, fit_map, save_map
 from genovox.train.plan import RECORD, FoldTask
 from genovox.train.search import Cases, Trial, choose_settings
@@ -78,6 +81,12 @@ def train_fold(task: FoldTask) -> str:
     return f"{note}; {trained.stopped}" if trained.stopped else note
 
 
+def share_features(task: FoldTask, cases: Sequence[PreparedCase]) -> None:
+    """Compute what a frozen encoder makes of every case, once for all folds of its model."""
+    network, _ = build_start(task.start, count_channels(cases), task.seed)
+    _read_features(task, network, cases)
+
+
 def _train(
     task: FoldTask,
     table: TrainTable,
@@ -85,9 +94,14 @@ def _train(
     validation: Sequence[PreparedCase],
     follow: Callable[[EpochRecord], None] = lambda _: None,
 ) -> TrainedNetwork:
-    torch.manual_seed(task.seed)
+    network, _ = build_start(task.start, count_channels(training), task.seed)
+    if table.is_frozen(task.model):
+        cases = (*training, *validation)
+        trained = fit_probe(network, _read_features(task, network, cases), training, validation)
+        follow(trained.best)
+        return trained
     return train_network(
-        build_network(task.model, count_channels(training)),
+        network,
         training=training,
         validation=validation,
         table=table,
@@ -97,6 +111,13 @@ def _train(
         channels=task.preprocess.channels,
         follow=follow,
     )
+
+
+def _read_features(task: FoldTask, network: Network, cases: Sequence[PreparedCase]) -> Mapping[str, Array]:
+    device, batch_size = task.resolution.device, task.table.batch_size
+    if task.features:
+        return cache_features(task.features, network, cases, device, batch_size)
+    return {case.key: row for case, row in zip(cases, pool_features(network, cases, device, batch_size), strict=True)}
 
 
 def _tabulate(trials: Sequence[Trial]) -> pd.DataFrame:

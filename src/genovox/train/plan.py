@@ -6,7 +6,8 @@ from pathlib import Path
 from genovox.augment.pipeline import FORMAT as AUGMENT_FORMAT
 from genovox.cohort.splits import FoldPlan, read_folds
 from genovox.core.artifacts import hash_content, read_json
-from genovox.core.errors import SingleClassError
+from genovox.core.errors import SingleClassError, UsageError
+from genovox.core.planned import model_folder
 from genovox.core.sections import AugmentTable, PreprocessTable, TrainTable
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
@@ -14,6 +15,7 @@ from genovox.dataset.cases import PreparedCase, read_prepared_cases
 from genovox.dataset.loader import FORMAT as LOADER_FORMAT
 from genovox.learning.loop import FORMAT as LOOP_FORMAT
 from genovox.learning.resolution import Resolution
+from genovox.learning.start import Start, open_start
 from genovox.models.build import FORMAT as NETWORK_FORMAT
 
 FORMAT = 2
@@ -28,6 +30,9 @@ class FoldTask:
     Attributes:
         folder: ``<model>/repeat-R/fold-K`` of the run's train folder.
         key: Hash of everything its scores depend on; a finished fold with this key is kept.
+        start: What the network starts from.
+        features: Where the features of a frozen encoder are kept for all folds; None where none are, or where a fold
+            maps intensities its own way.
     """
 
     model: str
@@ -40,6 +45,8 @@ class FoldTask:
     preprocess: PreprocessTable
     augment: AugmentTable
     resolution: Resolution
+    start: Start
+    features: Path | None
     training: tuple[PreparedCase, ...]
     validation: tuple[PreparedCase, ...]
     test: tuple[PreparedCase, ...]
@@ -56,12 +63,28 @@ class FoldTask:
         return record.exists() and bool(read_json(record)["key"] == self.key)
 
 
+def open_starts(study: Study) -> dict[str, Start]:
+    """What each network of a study starts from.
+
+    Raises:
+        UsageError: If weights are named in a way nobody knows, or ``train.parts`` names no model.
+        DataError: If a file of weights is not there.
+    """
+    odd = [model for model in study.train.parts if model not in study.train.networks]
+    if odd:
+        raise UsageError(f"train.parts names {odd[0]}, which is not in train.models; add it there or drop the part")
+    return {model: open_start(model, study.root, study.train.parts) for model in study.train.networks}
+
+
 def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask]:
     """Every network of the study, in the order of ``predictions.csv``.
 
     Raises:
         SingleClassError: If cases that failed in preprocessing leave a part with one class only.
+        UsageError: If weights are named in a way nobody knows.
+        DataError: If a file of weights is not there.
     """
+    starts = open_starts(study)
     folds = read_folds(run)
     prepared = read_prepared_cases(run)
     fixed = _present(folds.fixed_test, prepared)
@@ -69,6 +92,10 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
         _refuse_one_class(fixed, "fixed test part")
     tasks = []
     for model in study.train.networks:
+        start = starts[model]
+        folder = run / "train" / model_folder(model)
+        shares = study.train.is_frozen(model) and study.preprocess.normalise != "nyul"
+        features = folder / f"features-{hash_content(start.as_dict())[:12]}.npz" if shares else None
         for repeat, fold in folds.folds:
             parts = _select_parts(folds, prepared, repeat, fold)
             seed = derive_seed(study.seed, "train", model, repeat, fold)
@@ -76,6 +103,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
             content = [
                 [FORMAT, LOOP_FORMAT, NETWORK_FORMAT, AUGMENT_FORMAT, LOADER_FORMAT],
                 model,
+                start.as_dict() if start.weights else {},
                 seed,
                 settings,
                 study.augment.model_dump(),
@@ -89,12 +117,14 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
                     repeat=repeat,
                     fold=fold,
                     seed=seed,
-                    folder=run / "train" / model / f"repeat-{repeat}" / f"fold-{fold}",
+                    folder=folder / f"repeat-{repeat}" / f"fold-{fold}",
                     key=hash_content(content),
                     table=study.train,
                     preprocess=study.preprocess,
                     augment=study.augment,
                     resolution=resolution,
+                    start=start,
+                    features=features,
                     training=parts["train"],
                     validation=parts["val"],
                     test=parts["test"],
