@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -20,7 +21,7 @@ from genovox.models.blocks import Network
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32"]
 Scorer = Callable[[Tensor], Tensor]
 """Batch (B, C, D, H, W) float32 on the CPU to logits (B,) float32 on the CPU."""
 
@@ -108,7 +109,7 @@ def open_engine(
         networks: In evaluation mode; they are not changed.
         shape: Of one volume, (C, D, H, W).
         device: ``cpu`` or ``cuda``.
-        precision: ``auto``: bfloat16 where the processor computes in it. ``float32`` or ``bfloat16``: that one.
+        precision: ``auto``: bfloat16 where the processor has instructions for it; ``float32``: never.
         volumes: How many will be scored, where that is known; few are scored by eager float32 at once.
 
     Raises:
@@ -130,19 +131,19 @@ def open_engine(
 def _list_ways(device: str, precision: Precision) -> Iterator[Way]:
     """Every way but eager float32, the fastest first."""
     if device == "cuda":
-        if precision != "float32":
-            yield Way("torch bfloat16", lambda network, _: _AutocastScorer(network, device))
-        return
-    if missing_modules("fast"):
-        log.info("networks run in torch; OpenVINO scores several times as fast: pip install 'genovox[fast]'")
+        has_bfloat16 = torch.cuda.is_bf16_supported()
     else:
-        openvino = _import_openvino()
-        has_bfloat16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bfloat16" or (precision == "auto" and has_bfloat16):
-            yield Way("openvino bfloat16", lambda network, shape: _OpenvinoScorer(network, shape, "bf16"))
-        if precision != "bfloat16":
+        if missing_modules("fast"):
+            log.info(
+                "networks run in torch; OpenVINO is faster, most where the processor has bfloat16: "
+                "pip install 'genovox[fast]'"
+            )
+        else:
+            if precision == "auto" and "BF16" in _list_openvino_formats():
+                yield Way("openvino bfloat16", lambda network, shape: _OpenvinoScorer(network, shape, "bf16"))
             yield Way("openvino float32", lambda network, shape: _OpenvinoScorer(network, shape, "f32"))
-    if precision == "bfloat16" or (precision == "auto" and torch.cpu._is_avx512_bf16_supported()):  # noqa: SLF001 - get_capabilities is newer than torch 2.9
+        has_bfloat16 = torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - get_capabilities is newer than 2.9
+    if precision == "auto" and has_bfloat16:
         yield Way("torch bfloat16", lambda network, _: _AutocastScorer(network, device))
 
 
@@ -189,6 +190,11 @@ def measure_difference(found: Tensor, expected: Tensor) -> float:
     return float(torch.maximum(probabilities, logits))
 
 
+def _list_openvino_formats() -> list[str]:
+    """Number formats the processor has instructions for, such as ``FP32`` and ``BF16``."""
+    return list(_import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
 def _import_openvino() -> ModuleType:
     """OpenVINO without its telemetry, which reports each import to its maker unless the user found out and said no."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # the import system's own "not there"
@@ -223,15 +229,18 @@ class _AutocastScorer:
 
 
 class _OpenvinoScorer:
-    """A network compiled by OpenVINO, on as many threads as torch has."""
+    """A network compiled by OpenVINO for one volume at a time, on as many threads as torch has.
+
+    A volume at a time is as fast as a batch, and its score then never depends on its company.
+    """
 
     def __init__(self, network: Network, shape: tuple[int, ...], precision: str) -> None:
         openvino = _import_openvino()
-        example = torch.zeros((1, *shape))
+        # Layers are recorded on the smallest volume, which costs least; they are the same on any other.
+        example = torch.zeros((1, network.channels, *(network.minimum_side,) * 3))
         with warnings.catch_warnings():
-            # Tracing says that checks of a shape are fixed by the example, which is meant: an engine has one shape.
-            warnings.simplefilter("ignore")
-            model = openvino.convert_model(network.cpu().eval(), example_input=example, input=[[-1, *shape]])
+            warnings.simplefilter("ignore")  # that a recording leaves out the checks of a batch, done by the engine
+            model = openvino.convert_model(network.cpu().eval(), example_input=example, input=[[1, *shape]])
         settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -241,4 +250,5 @@ class _OpenvinoScorer:
         self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, batch: Tensor) -> Tensor:
-        return torch.from_numpy(self._request.infer([batch.numpy()])[0].copy())
+        logits = [self._request.infer([volume.numpy()])[0].copy() for volume in batch.split(1)]
+        return torch.from_numpy(np.concatenate(logits))
