@@ -55,7 +55,7 @@ def measure_peak(dtype: torch.dtype, repeats: int) -> float:
     """GFLOP/s of a matrix product."""
     left, right = torch.randn(MATRIX, MATRIX).to(dtype), torch.randn(MATRIX, MATRIX).to(dtype)
     seconds = time_turns({"product": lambda: left @ right}, repeats)["product"]
-    return 2 * MATRIX**3 / min(seconds) / 1e9
+    return float(2 * MATRIX**3 / min(seconds) / 1e9)
 
 
 def count_gflop(network: Network) -> float:
@@ -128,7 +128,7 @@ def train(network: Network, crops: Tensor, labels: Tensor, epochs: int) -> None:
     generator = torch.Generator().manual_seed(0)
     network.train()
     for _ in range(epochs):
-        for rows in torch.randperm(len(crops), generator=generator).split(16):
+        for rows in torch.split(torch.randperm(len(crops), generator=generator), 16):
             loss = functional.binary_cross_entropy_with_logits(network(crops[rows]), labels[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -145,8 +145,8 @@ def compare_quality(name: str, precision: Precision, count: int, epochs: int) ->
     train(network, crops[training], torch.from_numpy(labels[training]).float(), epochs)
     engine: Engine = open_engine([network], tuple(crops.shape[1:]), precision=precision)
     with torch.inference_mode():
-        eager = torch.cat([network(part) for part in crops[~training].split(16)]).double().sigmoid().numpy()
-    fast = torch.cat([engine(part)[0] for part in crops[~training].split(16)]).double().sigmoid().numpy()
+        eager = torch.cat([network(part) for part in torch.split(crops[~training], 16)]).double().sigmoid().numpy()
+    fast = torch.cat([engine(part)[0] for part in torch.split(crops[~training], 16)]).double().sigmoid().numpy()
     aucs = [float(roc_auc_score(labels[~training], scores)) for scores in (eager, fast)]
     return {
         "way": engine.way,

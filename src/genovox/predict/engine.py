@@ -250,5 +250,5 @@ class _OpenvinoScorer:
         self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, batch: Tensor) -> Tensor:
-        logits = [self._request.infer([volume.numpy()])[0].copy() for volume in batch.split(1)]
-        return torch.from_numpy(np.concatenate(logits))
+        logits = [self._request.infer([volume[np.newaxis]])[0].item() for volume in batch.numpy()]
+        return torch.tensor(logits, dtype=torch.float32)
