@@ -62,7 +62,7 @@ def count_gflop(network: Network) -> float:
     """GFLOP of one volume."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.zeros((1, *SHAPE)))
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops() / 1e9)
 
 
 def calibrate(network: Network, volumes: Tensor) -> None:
