@@ -1,6 +1,7 @@
 """A new scan: the score, the spread and honest warnings."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ from genovox.core.case import read_cases
 from genovox.core.errors import DataError, ImageError, TableError, UsageError
 from genovox.core.volume import Volume, read_volume, write_nifti
 from genovox.predict.bundle import load_bundle
-from genovox.predict.inference import predict_scan
+from genovox.predict.engine import EAGER, open_engine
+from genovox.predict.inference import Predictor, open_predictor, predict_scan
+from genovox.preprocess.pipeline import preprocess_images
+from genovox.train.fitted import FittedMap
+from genovox.volumes.nyul import learn_scale
 from tests.conftest import FinishedRun
 
 
@@ -69,6 +74,38 @@ def test_one_4d_file_is_as_good_as_three(finished_run: FinishedRun, tmp_path: Pa
     volumes = [read_volume(path) for path in paths]
     write_nifti(tmp_path / "all.nii", Volume(np.concatenate([v.array for v in volumes]), volumes[0].affine))
     assert predict_scan(finished_run.run, [tmp_path / "all.nii"]) == predict_scan(finished_run.run, paths)
+
+
+def test_a_run_opened_once_scores_many_scans_as_one_by_one(finished_run: FinishedRun) -> None:
+    predictor = open_predictor(finished_run.run, device="cpu")
+    assert predictor.engine.shape == (3, 24, 24, 24)
+    for patient in ("P001", "P002", "P003"):
+        alone = predict_scan(finished_run.run, _scan_paths(finished_run, patient), device="cpu")
+        found = predictor.predict(_scan_paths(finished_run, patient))
+        assert found.probability == pytest.approx(alone.probability, abs=0.01)
+        assert replace(found, probability=0, spread_sd=0, lowest=0, highest=0) == replace(
+            alone, probability=0, spread_sd=0, lowest=0, highest=0
+        )
+        assert predictor.predict(_scan_paths(finished_run, patient)) == found
+    assert open_predictor(finished_run.run, scans=1).engine.way == EAGER
+
+
+def test_each_network_reads_the_scan_through_its_own_fold_s_map(finished_run: FinishedRun) -> None:
+    bundle = load_bundle(finished_run.run)
+    table = bundle.preprocess.model_copy(update={"normalise": "nyul"})
+    done = [preprocess_images(_scan_paths(finished_run, f"P00{number}"), table) for number in (1, 2, 3)]
+    maps = [FittedMap(learn_scale([one.landmarks]), table.channels) for one in done]
+    engine = open_engine(bundle.networks, (3, 24, 24, 24), precision="float32")
+    prediction = Predictor(replace(bundle, preprocess=table, maps=list(maps)), engine).predict(
+        _scan_paths(finished_run)
+    )
+    faced = done[0].face(table.orientation)
+    inputs = [torch.from_numpy(fitted(faced.volume.array, faced.landmarks))[None] for fitted in maps]
+    with torch.inference_mode():
+        expected = [network(volume).sigmoid().item() for network, volume in zip(bundle.networks, inputs, strict=True)]
+    assert prediction.probability == pytest.approx(np.mean(expected), abs=1e-4)
+    assert prediction.spread_sd == pytest.approx(np.std(expected, ddof=1), abs=1e-4)
+    assert not torch.equal(inputs[0], inputs[1])
 
 
 def test_unknown_model_is_named(finished_run: FinishedRun) -> None:

@@ -1,4 +1,4 @@
-"""Score a new scan and say how far to trust it."""
+"""Score new scans and say how far to trust the scores."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from genovox.cohort.archive import read_exam
 from genovox.cohort.manifest import refuse_disorder
 from genovox.core.errors import UsageError
 from genovox.predict.bundle import RANGES, Bundle, load_bundle
+from genovox.predict.engine import Engine, open_engine
 from genovox.preprocess.figures import Figures
 from genovox.preprocess.pipeline import Preprocessed, Subject, preprocess_volume
 from genovox.scans.inspection import read_phases
@@ -51,6 +52,93 @@ class Prediction:
     notice: str = NOTICE
 
 
+@dataclass(frozen=True)
+class Predictor:
+    """A run opened once for one scan or many.
+
+    Attributes:
+        bundle: What the run knows.
+        engine: Its networks.
+    """
+
+    bundle: Bundle
+    engine: Engine
+
+    def predict(
+        self, images: list[Path], *, point_mm: tuple[float, ...] = (), times_s: tuple[float, ...] = ()
+    ) -> Prediction:
+        """Preprocess a scan as the run did and score it with every fold's network.
+
+        Args:
+            images: One 3D or 4D file, the phases in order, or the folder of one DICOM exam.
+            point_mm: The lesion's place in RAS mm, where the run's cases are lesions.
+            times_s: Acquisition time of each phase, where a channel needs it and the images do not hold it; a DICOM
+                folder does.
+
+        Raises:
+            UsageError: If the run needs a point or none.
+            DataError: If a folder does not hold one dynamic exam.
+            ImageError: If the scan is unusable or lacks a phase that a channel needs.
+        """
+        bundle = self.bundle
+        if not images:
+            raise UsageError("give at least one image")
+        if bundle.around_point != bool(point_mm):
+            raise UsageError(
+                "the cases of this run are lesions; give the place: --point=X,Y,Z in mm (right, anterior, superior)"
+                if bundle.around_point
+                else "the cases of this run are not lesions, so there is nothing to crop around; leave --point out"
+            )
+        if len(images) == 1 and images[0].is_dir():
+            scan, stated_s = read_exam(images[0], point_mm)
+            times_s = times_s or stated_s
+        else:
+            refuse_disorder([path.name for path in images], "IMAGE")
+            scan = read_phases(images)
+        if needs_times(bundle.preprocess.channels) and len(times_s) != len(scan.array):
+            raise UsageError(
+                f"channels of this run need the time of each phase, got {len(times_s)} for {len(scan.array)} phases; "
+                "give the DICOM folder, or --times=S,S,… in seconds"
+            )
+        done = preprocess_volume(scan, bundle.preprocess, Subject(point_mm, times_s=times_s))
+        scores = self._score(done.face(bundle.preprocess.orientation))
+        return Prediction(
+            model=bundle.model,
+            probability=float(scores.mean()),
+            spread_sd=float(scores.std(ddof=1)) if len(scores) > 1 else 0.0,
+            lowest=float(scores.min()),
+            highest=float(scores.max()),
+            networks=len(scores),
+            warnings=[*compare_with_cohort(done.figures, bundle), *done.warnings],
+        )
+
+    def _score(self, done: Preprocessed) -> np.ndarray:
+        """Raw score of each network, shape (network,)."""
+        volume = done.volume.array
+        logits = [
+            self.engine.score(index, (fitted(volume, done.landmarks) if fitted else volume)[np.newaxis])
+            for index, fitted in enumerate(self.bundle.maps)
+        ]
+        return torch.cat(logits).double().sigmoid().numpy()
+
+
+def open_predictor(run: Path, *, model: str = "", device: str = "auto", scans: int | None = None) -> Predictor:
+    """Open a run to score scans.
+
+    Args:
+        run: Run folder.
+        model: Network to use; the study's primary model if empty.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        scans: How many will be scored, where that is known: a few are not worth a faster engine's opening.
+
+    Raises:
+        UsageError: If the run is not trained or holds no such network.
+    """
+    bundle = load_bundle(run, model)
+    shape = (bundle.networks[0].channels, *reversed(bundle.preprocess.shape))
+    return Predictor(bundle, open_engine(bundle.networks, shape, device=choose_device(device), volumes=scans))
+
+
 def predict_scan(
     run: Path,
     images: list[Path],
@@ -60,63 +148,10 @@ def predict_scan(
     point_mm: tuple[float, ...] = (),
     times_s: tuple[float, ...] = (),
 ) -> Prediction:
-    """Preprocess a scan as the run did and score it with every fold's network.
-
-    Args:
-        run: Run folder.
-        images: One 3D or 4D file, the phases in order, or the folder of one DICOM exam.
-        model: Network to use; the study's primary model if empty.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        point_mm: The lesion's place in RAS mm, where the run's cases are lesions.
-        times_s: Acquisition time of each phase, where a channel needs it and the images do not hold it; a DICOM folder
-            does.
-
-    Raises:
-        UsageError: If the run is not trained or holds no such network, or needs a point or none.
-        DataError: If a folder does not hold one dynamic exam.
-        ImageError: If the scan is unusable or lacks a phase that a channel needs.
-    """
+    """Score one scan with every fold's network of a run; as ``open_predictor`` and ``Predictor.predict``."""
     if not images:
         raise UsageError("give at least one image")
-    bundle = load_bundle(run, model)
-    if bundle.around_point != bool(point_mm):
-        raise UsageError(
-            "the cases of this run are lesions; give the place: --point=X,Y,Z in mm (right, anterior, superior)"
-            if bundle.around_point
-            else "the cases of this run are not lesions, so there is nothing to crop around; leave --point out"
-        )
-    if len(images) == 1 and images[0].is_dir():
-        scan, stated_s = read_exam(images[0], point_mm)
-        times_s = times_s or stated_s
-    else:
-        refuse_disorder([path.name for path in images], "IMAGE")
-        scan = read_phases(images)
-    if needs_times(bundle.preprocess.channels) and len(times_s) != len(scan.array):
-        raise UsageError(
-            f"channels of this run need the time of each phase, got {len(times_s)} for {len(scan.array)} phases; "
-            "give the DICOM folder, or --times=S,S,… in seconds"
-        )
-    done = preprocess_volume(scan, bundle.preprocess, Subject(point_mm, times_s=times_s))
-    scores = 1 / (1 + np.exp(-_infer(bundle, done.face(bundle.preprocess.orientation), choose_device(device))))
-    return Prediction(
-        model=bundle.model,
-        probability=float(scores.mean()),
-        spread_sd=float(scores.std(ddof=1)) if len(scores) > 1 else 0.0,
-        lowest=float(scores.min()),
-        highest=float(scores.max()),
-        networks=len(scores),
-        warnings=[*compare_with_cohort(done.figures, bundle), *done.warnings],
-    )
-
-
-def _infer(bundle: Bundle, done: Preprocessed, device: str) -> np.ndarray:
-    """The logit of each network, shape (network,)."""
-    logits = []
-    with torch.inference_mode():
-        for network, fitted in zip(bundle.networks, bundle.maps, strict=True):
-            channels = fitted(done.volume.array, done.landmarks) if fitted else done.volume.array
-            logits.append(network.to(device)(torch.from_numpy(channels)[None].to(device)).double().item())
-    return np.array(logits)
+    return open_predictor(run, model=model, device=device, scans=1).predict(images, point_mm=point_mm, times_s=times_s)
 
 
 def compare_with_cohort(figures: Figures, bundle: Bundle) -> list[str]:
