@@ -8,9 +8,11 @@ from scipy import ndimage
 
 from genovox.core.volume import Array, Mask
 from genovox.radiomics.intensity import measure_intensity
-from genovox.radiomics.region import Region, find_region
+from genovox.radiomics.region import Region, enclose, find_region
 from genovox.radiomics.shape import measure_shape
 from genovox.radiomics.texture import discretise, find_pairs, measure_cooccurrence, measure_tones, measure_zones
+
+Box = tuple[slice, slice, slice]
 
 FORMAT = 1
 """Raised by one whenever the same voxels give other features, or a feature is new."""
@@ -33,12 +35,12 @@ def measure_features(
         easily first; NaN where a feature means nothing, as in a crop without foreground.
     """
     region = find_region(channels[guide], foreground, spacing_mm)
+    box = enclose(region.lesion)
     features = {f"shape.{name}": value for name, value in measure_shape(region.lesion, spacing_mm).items()}
     for name, channel in zip(names, channels, strict=True):
-        found = measure_intensity(channel[region.lesion]) | _compare_places(channel, region, channels[guide])
+        found = measure_intensity(channel[region.lesion]) | _compare_places(channel, region, channels[guide], box)
         features |= {f"{name}.{feature}": value for feature, value in found.items()}
     features |= _relate(channels[:, region.lesion], names)
-    box = _enclose(region.lesion)
     pairs = find_pairs(region.lesion[box])
     for name, channel in zip(names, channels, strict=True):
         levels = discretise(channel[region.lesion])
@@ -51,12 +53,12 @@ def measure_features(
     return features
 
 
-def _compare_places(channel: Array, region: Region, guide: Array) -> dict[str, float]:
+def _compare_places(channel: Array, region: Region, guide: Array, box: Box) -> dict[str, float]:
     """What one channel does in the lesion's brightest spot, and from its core to its rim to the tissue around."""
     values = channel[region.lesion]
     core, rim, around = (_mean(channel[part]) for part in (region.core, region.rim, region.around))
     return {
-        "hot_spot": _hot_spot(channel, region.lesion, guide),
+        "hot_spot": _hot_spot(channel[box], region.lesion[box], guide[box]),
         "rim_less_core": rim - core,
         "lesion_less_around": _mean(values) - around,
         "share_above_zero": _mean(values > 0),
@@ -92,11 +94,3 @@ def _relate(values: Array, names: Sequence[str]) -> dict[str, float]:
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64)) if values.size else float("nan")
-
-
-def _enclose(mask: Mask) -> tuple[slice, slice, slice]:
-    voxels = np.argwhere(mask)
-    if not len(voxels):
-        return slice(0, 0), slice(0, 0), slice(0, 0)
-    z, y, x = (slice(int(low), int(high) + 1) for low, high in zip(voxels.min(0), voxels.max(0), strict=True))
-    return z, y, x

@@ -48,11 +48,34 @@ def find_region(guide: Array, foreground: Mask, spacing_mm: tuple[float, float, 
         lesion = _largest_in_the_middle(foreground, sampling)
     if not lesion.any():
         return Region(lesion, lesion, lesion, lesion)
-    depth_mm = ndimage.distance_transform_edt(np.pad(lesion, 1), sampling)[1:-1, 1:-1, 1:-1]
-    core = lesion & (depth_mm > depth_mm.max() / 2)
-    outside_mm = ndimage.distance_transform_edt(~lesion, sampling) if not lesion.all() else np.zeros(lesion.shape)
-    around = foreground & ~lesion & (outside_mm <= AROUND_MM)
+    # Distances are told where they matter: near the lesion.
+    box = enclose(lesion, tuple(int(np.ceil(AROUND_MM / step)) + 1 for step in sampling))
+    inside = np.pad(lesion[box], 1)
+    depth_mm = ndimage.distance_transform_edt(inside, sampling)
+    outside_mm = ndimage.distance_transform_edt(~inside, sampling)[1:-1, 1:-1, 1:-1]
+    core, around = np.zeros_like(lesion), np.zeros_like(lesion)
+    core[box] = depth_mm[1:-1, 1:-1, 1:-1] > depth_mm.max() / 2
+    around[box] = foreground[box] & ~lesion[box] & (outside_mm <= AROUND_MM)
     return Region(lesion, core, lesion & ~core, around)
+
+
+def enclose(mask: Mask, room: tuple[int, ...] = (0, 0, 0)) -> tuple[slice, slice, slice]:
+    """The smallest box that holds a mask, and room on every side as far as there is any.
+
+    Args:
+        mask: Shape (z, y, x).
+        room: Voxels along z, y, x.
+
+    Returns:
+        Slices along z, y, x; of no voxel where the mask is empty.
+    """
+    if not mask.any():
+        return slice(0, 0), slice(0, 0), slice(0, 0)
+    slices = []
+    for axis, margin in enumerate(room):
+        places = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        slices.append(slice(max(0, int(places[0]) - margin), int(places[-1]) + 1 + margin))
+    return slices[0], slices[1], slices[2]
 
 
 def otsu_threshold(values: Array) -> float:

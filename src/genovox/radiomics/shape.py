@@ -6,6 +6,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
 from genovox.core.volume import Mask
+from genovox.radiomics.region import enclose
 
 NAMES = (
     "volume_ml",
@@ -44,7 +45,7 @@ def measure_shape(mask: Mask, spacing_mm: tuple[float, float, float]) -> dict[st
     """
     if not mask.any():
         return dict.fromkeys(NAMES, float("nan"))
-    box = _cut(mask)
+    box = np.pad(mask[enclose(mask)], 1)
     sampling = np.array(spacing_mm[::-1])
     volume = float(box.sum() * sampling.prod())
     surface = _measure_surface(box, spacing_mm)
@@ -65,13 +66,6 @@ def measure_shape(mask: Mask, spacing_mm: tuple[float, float, float]) -> dict[st
         "flatness": float(flatness),
         "solidity": volume / float(ConvexHull(_corners(box) * sampling).volume),
     }
-
-
-def _cut(mask: Mask) -> Mask:
-    """The smallest box that holds a mask, with one voxel of room."""
-    voxels = np.argwhere(mask)
-    z, y, x = (slice(low, high + 1) for low, high in zip(voxels.min(0), voxels.max(0), strict=True))
-    return np.pad(mask[z, y, x], 1)
 
 
 def _measure_surface(box: Mask, spacing_mm: tuple[float, float, float]) -> float:
