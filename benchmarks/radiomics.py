@@ -29,7 +29,7 @@ CUBE = (1.0, 1.0, 1.0)
 def time_case(channels: int, side: int) -> tuple[float, int]:
     """Seconds for a lesion half as wide as the crop, and the number of features."""
     random = np.random.default_rng(1)
-    places = np.stack(np.indices((side, side, side)), axis=-1) - (side - 1) / 2
+    places = np.moveaxis(np.indices((side, side, side)), 0, -1) - (side - 1) / 2
     lesion = np.sqrt((places**2).sum(-1)) < side / 4
     volume = (random.normal(0, 0.2, (channels, side, side, side)) + lesion).astype(np.float32)
     names = [f"subtraction{number + 1}" for number in range(channels)]

@@ -11,7 +11,7 @@ CUBE = (1.0, 1.0, 1.0)
 
 
 def _ball(shape: tuple[int, int, int], centre: tuple[float, float, float], radius: float) -> Mask:
-    places = np.stack(np.indices(shape), axis=-1)
+    places = np.moveaxis(np.indices(shape), 0, -1)
     return np.asarray(((places - centre) ** 2).sum(-1) <= radius**2)
 
 

@@ -67,7 +67,7 @@ def _matrix(levels: Levels) -> np.ndarray:
             other = (z + offset[0] - 1, y + offset[1] - 1, x + offset[2] - 1)
             if other != (z, y, x) and other in inside:
                 counts[level - 1, inside[other] - 1] += 1
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum())
 
 
 def _coarseness(levels: Levels) -> float:

@@ -77,7 +77,8 @@ def test_a_planted_feature_is_found() -> None:
 
 def test_noise_scores_a_half_and_would_not_if_features_were_selected_outside() -> None:
     """Twenty cohorts of 60 cases with 100 features of noise, of which the ten that tell most stay."""
-    inside, outside = [], []
+    inside: list[float] = []
+    outside: list[float] = []
     labels = np.arange(60) % 2
     recipe = Recipe((0.1,), (10,))
     for seed in range(20):
@@ -87,7 +88,7 @@ def test_noise_scores_a_half_and_would_not_if_features_were_selected_outside() -
         for table, found in ((features, inside), (best, outside)):
             model = fit_logistic(table[:40], labels[:40], np.arange(40), seed=seed, recipe=recipe)
             assert len(model.terms) == 10
-            found.append(roc_auc_score(labels[40:], model.score(table[40:])))
+            found.append(float(roc_auc_score(labels[40:], model.score(table[40:]))))
     # The SD of one AUC is about 0.13, that of the mean 0.03.
     assert np.mean(inside) == pytest.approx(0.5, abs=0.09)
     assert np.mean(outside) > 0.75
@@ -129,7 +130,8 @@ def test_same_seed_same_fit_to_the_last_bit() -> None:
 def test_one_step_agrees_with_another_implementation() -> None:
     """Without choices it is the ridge regression of standardised columns."""
     features = _noise(80, 3, 6)
-    labels = (features["f00"] + np.random.default_rng(6).normal(size=80) > 0.4).to_numpy(np.int64)
+    drawn = features["f00"].to_numpy() + np.random.default_rng(6).normal(size=80)
+    labels = (drawn > 0.4).astype(np.int64)
     model = fit_logistic(features, labels, np.arange(80), seed=1, recipe=RIDGE)
     scaled = (features - features.mean()) / features.std(ddof=0)
     with warnings.catch_warnings():

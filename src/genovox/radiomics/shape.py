@@ -9,9 +9,9 @@ from genovox.core.volume import Mask
 from genovox.radiomics.region import enclose
 
 NAMES = (
-    "volume_ml",
     "diameter_mm",
     "equivalent_diameter_mm",
+    "volume_ml",
     "surface_mm2",
     "surface_to_volume",
     "sphericity",
@@ -53,9 +53,9 @@ def measure_shape(mask: Mask, spacing_mm: tuple[float, float, float]) -> dict[st
     with np.errstate(invalid="ignore", divide="ignore"):
         elongation, flatness = axes[1:] / axes[0]
     return {
-        "volume_ml": volume / 1000,
         "diameter_mm": _longest(_face_centres(box) * sampling),
         "equivalent_diameter_mm": float((6 * volume / np.pi) ** (1 / 3)),
+        "volume_ml": volume / 1000,
         "surface_mm2": surface,
         "surface_to_volume": surface / volume,
         "sphericity": float(np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / surface),

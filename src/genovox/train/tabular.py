@@ -197,9 +197,9 @@ def fit_logistic(
     """Fit a ridge logistic regression; how many features stay and how strong the penalty is, inner folds decide.
 
     In each inner fold, as in the final fit, everything is learnt from its own training rows alone: medians for empty
-    cells, means and scales, which terms are constant, which of two that correlate above 0.95 goes (the later column),
-    and which tell most alone (AUC). Where a class has fewer than two groups nothing can be compared, and the recipe's
-    first, most cautious choice is taken.
+    cells, means and scales, which terms are constant, which tell most alone (AUC), and which of two that correlate
+    above 0.95 goes (the one that tells less). Where a class has fewer than two groups nothing can be compared, and the
+    recipe's first, most cautious choice is taken.
 
     Args:
         table: A row a case; text columns are numbers where most cells are, else words.
@@ -319,16 +319,17 @@ def _prepare(table: pd.DataFrame, labels: Labels) -> tuple[list[Term], Matrix]:
     """Terms that vary and differ from one another, those that tell most alone first, and their values."""
     terms = _make_terms(table)
     matrix = np.stack([term.evaluate(table) for term in terms], axis=1) if terms else np.zeros((len(table), 0))
-    terms, matrix = _drop_alike(terms, matrix)
     positive = labels == 1
-    ranks = rankdata(matrix, axis=0)[positive].sum(axis=0) if matrix.shape[1] else np.zeros(0)
+    ranks = rankdata(matrix, axis=0)[positive].sum(axis=0) if terms else np.zeros(0)
     pairs = int(positive.sum()) * int((~positive).sum())
     auc = (ranks - positive.sum() * (positive.sum() + 1) / 2) / pairs
     order = np.argsort(-np.abs(auc - 0.5), kind="stable")
-    return [terms[place] for place in order], matrix[:, order]
+    kept = order[_find_unlike(matrix[:, order])]
+    return [terms[place] for place in kept], matrix[:, kept]
 
 
-def _drop_alike(terms: list[Term], matrix: Matrix) -> tuple[list[Term], Matrix]:
+def _find_unlike(matrix: Matrix) -> list[int]:
+    """Columns that vary and are like none of those before them."""
     centred = matrix - matrix.mean(axis=0)
     length = np.sqrt((centred**2).sum(axis=0))
     unit = centred / np.where(length > _FLAT, length, 1)
@@ -337,7 +338,7 @@ def _drop_alike(terms: list[Term], matrix: Matrix) -> tuple[list[Term], Matrix]:
     for place in np.flatnonzero(length > _FLAT).tolist():
         if not kept or correlation[place, kept].max() <= _ALIKE:
             kept.append(place)
-    return [terms[place] for place in kept], matrix[:, kept]
+    return kept
 
 
 def _choose(
