@@ -210,3 +210,48 @@ def test_matching_that_leaves_the_classes_unlike_says_so(
     study = Study.load(path, wanted)
     build_stage(study, open_stage(study, path.parent / "run", "cpu"), 1)
     assert "matching leaves the classes unlike in age: use a smaller caliper" in caplog.text
+
+
+def _clinic(shapes_study: MakeStudy, header: str, rows: list[str], *wanted: str) -> Path:
+    """Build the cohort of 12 patients with a clinical table; returns where the run keeps it."""
+    path = shapes_study(patients=12)
+    manifest = path.parent / "manifest.csv"
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([f"{lines[0]},exam_date", *(f"{line},2020-03-01" for line in lines[1:])]) + "\n")
+    (path.parent / "clinical.csv").write_text("\n".join([header, *rows]) + "\n")
+    study = Study.load(path, ("cohort.clinical=clinical.csv", *wanted))
+    stage = open_stage(study, path.parent / "run", "cpu")
+    build_stage(study, stage, 1)
+    return stage.folder / "clinical.csv"
+
+
+def test_the_clinic_is_kept_without_what_tells_a_person_or_a_label(
+    shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = (
+        "patient_id,age,indication,remark,hospital_number,surgery_date,birth_date,BRCA1 result,gene_tested,"
+        "XYZ2 found,generation,affected_side"
+    )
+    rows = [
+        f"P{n:03d},{40 + n},{'staging' if n % 2 else 'screening' if n > 2 else 'Dr Roe asks'},note {n},{8812300 + n},"
+        f"2020-03-{n + 1:02d},1970-01-01,positive,yes,no,first,{'both' if n == 1 else 'left'}"
+        for n in range(1, 12)
+    ]
+    table = read_table(_clinic(shapes_study, header, rows, 'cohort.genes=["XYZ2"]')).set_index("case_id")
+    assert sorted(table.columns) == ["affected_side", "age", "generation", "indication", "surgery_date_days"]
+    assert table.loc["C001"].to_dict() == {
+        "affected_side": "bilateral",
+        "age": "41",
+        "generation": "first",
+        "indication": "staging",
+        "surgery_date_days": "1",
+    }
+    assert table.loc["C002", "indication"] == "other"
+    assert set(table.loc["C012"]) == {""}
+    assert "BRCA1 result, gene_tested, XYZ2 found may tell the label" in caplog.text
+    assert len(table) == 12
+
+
+def test_a_clinic_that_tells_nothing_leaves_no_table(shapes_study: MakeStudy) -> None:
+    rows = [f"P{n:03d},note {n}" for n in range(1, 13)]
+    assert not _clinic(shapes_study, "patient_id,remark", rows).exists()

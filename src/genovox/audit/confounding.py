@@ -5,21 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import make_column_transformer
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from genovox.audit.checks import Check, Status
 from genovox.cohort.balance import WORTH_A_GATE
 from genovox.cohort.gates import compare_exclusions
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
+from genovox.dataset import features
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
+from genovox.train.tabular import RIDGE, as_numbers, fit_logistic
 
 SCANNER_COLUMNS = tuple(
     SCAN_PREFIX + name
@@ -39,8 +36,6 @@ MATCH = (
     "find out why the metadata differ."
 )
 STRATA = 5
-_NUMERIC_LEVELS = 5
-_MOSTLY = 0.8
 NO_OVERLAP = 0.995
 _RARE = 3
 
@@ -90,8 +85,7 @@ class MetadataFinding:
 
 def metadata_columns(cases: pd.DataFrame) -> tuple[str, ...]:
     """Columns of ``cases.csv`` that describe the scan rather than the patient, and vary."""
-    candidates = [name for name in cases.columns if name.startswith(SCAN_PREFIX) or name in ("site", "phase_times_s")]
-    return tuple(name for name in candidates if len(set(cases[name])) > 1)
+    return tuple(name for name in features.metadata_columns(cases) if len(set(cases[name])) > 1)
 
 
 def score_metadata(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str, ...], seed: int) -> pd.DataFrame:
@@ -113,9 +107,11 @@ def score_metadata(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str,
         present = plan[plan["case_id"].isin(table.index)]
         train = table.loc[present.loc[present["part"] != "test", "case_id"]]
         test = table.loc[present.loc[present["part"] == "test", "case_id"]]
-        model = _metadata_model(table, columns, seed).fit(train[list(columns)], train["label"])
-        score = model.predict_proba(test[list(columns)])[:, 1]
-        rows = test[["patient_id", "label", "cluster"]].reset_index().assign(score=score)
+        known = train[list(columns)]
+        model = fit_logistic(
+            known, train["label"].to_numpy(np.int64), train["cluster"].to_numpy(), seed=seed, recipe=RIDGE
+        )
+        rows = test[["patient_id", "label", "cluster"]].reset_index().assign(score=model.score(test))
         rows["repeat"], rows["fold"] = plan["repeat"].iloc[0], plan["fold"].iloc[0]
         scored.append(rows)
     return pd.concat(scored, ignore_index=True)
@@ -272,32 +268,14 @@ def _gather(scored: pd.DataFrame, unit: str) -> pd.DataFrame:
     return table.rename(columns={unit: "unit"})
 
 
-def _metadata_model(table: pd.DataFrame, columns: tuple[str, ...], seed: int) -> Pipeline:
-    numeric = [name for name in columns if _is_numeric(table[name])]
-    categories = [name for name in columns if name not in numeric]
-    measured = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=_RARE)
-    return make_pipeline(
-        make_column_transformer((measured, numeric), (encoder, categories)),
-        LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000, random_state=seed % 2**32),
-    )
-
-
 def _measure(cases: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Numbers and dates as numbers, with gaps where a cell holds none; other columns stay text."""
     table = cases.copy()
     for name in columns:
-        filled = cases[name] != ""
-        for numbers in (pd.to_numeric(cases[name], errors="coerce"), _days(cases[name])):
-            if numbers[filled].notna().mean() >= _MOSTLY and numbers.nunique() > _NUMERIC_LEVELS:
-                table[name] = numbers.astype(float)
-                break
+        found = as_numbers(cases[name])
+        if found is not None:
+            table[name] = found[1]
     return table
-
-
-def _days(column: pd.Series) -> pd.Series:
-    dates = pd.to_datetime(column, errors="coerce", format="ISO8601")
-    return (dates - pd.Timestamp(0)) / pd.Timedelta(days=1)
 
 
 def _is_numeric(column: pd.Series) -> bool:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -306,6 +306,7 @@ class ClinicalRow:
         site: Hospital, or empty.
         events: Dates of the columns asked for, None where the cell is empty.
         details: Every other cell by column, as text; what looks like a person's, and dates, are left out.
+        dates: Of every column of dates, None where the cell is empty; they leave as days from the scan only.
     """
 
     affected: tuple[str, ...]
@@ -313,6 +314,7 @@ class ClinicalRow:
     site: str
     events: dict[str, date | None]
     details: dict[str, str]
+    dates: dict[str, date | None] = field(default_factory=dict)
 
 
 def read_clinical(path: Path, pseudonym: Callable[[str], str], events: Sequence[str] = ()) -> dict[str, ClinicalRow]:
@@ -329,7 +331,8 @@ def read_clinical(path: Path, pseudonym: Callable[[str], str], events: Sequence[
     """
     table = read_table(path, required=("patient_id", *events))
     known = {"patient_id", "affected_side", "family_id", "site", *events, *private_columns(table.columns)}
-    others = [name for name in table.columns if name not in known and not _holds_days(table[name])]
+    dated = [name for name in table.columns if name in events or (name not in known and _holds_days(table[name]))]
+    others = [name for name in table.columns if name not in {*known, *dated}]
     rows: dict[str, ClinicalRow] = {}
     for number, row in zip(table.index + 2, table.to_dict("records"), strict=True):
         place, patient_id = f"{path.name} row {number}", pseudonym(row["patient_id"])
@@ -344,6 +347,7 @@ def read_clinical(path: Path, pseudonym: Callable[[str], str], events: Sequence[
             site=row.get("site", ""),
             events={name: read_day(row[name], f"{place}: {name}") for name in events},
             details={name: row[name] for name in others},
+            dates={name: read_day(row[name], f"{place}: {name}") for name in dated},
         )
     return rows
 

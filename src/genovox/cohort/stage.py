@@ -1,6 +1,9 @@
 """Who is in the study, who is not, and why: the cohort stage."""
 
 import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -37,8 +40,17 @@ from genovox.scans.inspection import UNKNOWN, Inspection, inspect_case
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 INSPECTION_FORMAT = 2
+CLINICAL = "clinical.csv"
+FEWEST_ALIKE = 3
+"""Patients who must share a word for it to leave the clinical table; free text and names are shared by nobody."""
+OTHER = "other"
+_GENETIC = re.compile(
+    r"(^|[_ -])(label|carriers?|genes?|genetics?|genotype|germline|mutations?|mutated|variants?|hgvs|vus|acmg|class"
+    r"|classification|pathogenic|brca\w*|palb2|chek2|atm|tp53|pten|cdh1|stk11|rad51\w*|bard1)($|[_ -])"
+)
+_MEASURED = re.compile(r"[-+]?\d{1,4}([.,]\d+)?")
 
 
 def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
@@ -110,6 +122,9 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     write_table(stage.folder / "balance.csv", _compare(intake, evidence, included, chosen, study.cohort.matching.on))
     pass_gates(table, lost, missing, read_acceptances(stage.run))
     write_table(stage.folder / "cases.csv", table)
+    clinic = describe_clinic(intake, chosen, study.cohort.genes)
+    if clinic.shape[1] > 1:
+        write_table(stage.folder / CLINICAL, clinic)
     write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, chosen))
     log.info("cohort: %s", summarise_flow(flow))
 
@@ -137,6 +152,58 @@ def _choose(study: Study, stage: Stage, intake: Intake, cases: list[Case]) -> tu
         for case_id, (rule, reason) in gone.items()
     ]
     return [case for case in cases if case.case_id not in gone], rows
+
+
+def describe_clinic(intake: Intake, cases: Sequence[Case], genes: Sequence[str]) -> pd.DataFrame:
+    """What the clinic knows of each case that tells neither who she is nor the result of her test.
+
+    Numbers of up to four digits before the point stay as they are and dates become days from the scan. A word, or a
+    longer number, stays where at least three patients share it and is ``other`` elsewhere, which codes free text and
+    ids; a column of nothing else is left out, and so are columns named after a gene, a variant or a label. What is
+    useful here: age, menopausal state, receptors or subtype, grade, family history, indication.
+
+    Args:
+        intake: With the clinical table and the exams' dates.
+        cases: Those of the study.
+        genes: Of the study.
+
+    Returns:
+        ``case_id`` and a column a fact, text, an empty cell where it is unknown; ``case_id`` alone where nothing is.
+    """
+    rows = {case.case_id: intake.clinical[case.patient_id] for case in cases if case.patient_id in intake.clinical}
+    names = list(dict.fromkeys(name for row in rows.values() for name in (*row.details, *row.dates)))
+    told = [name for name in names if _GENETIC.search(name.lower()) or any(g.lower() in name.lower() for g in genes)]
+    if told:
+        log.warning("the clinical table: %s may tell the label and is left out of models", ", ".join(told))
+    table = pd.DataFrame({"case_id": [case.case_id for case in cases]})
+    patients = [case.patient_id for case in cases]
+    sides = {name: "bilateral" if len(row.affected) > 1 else "".join(row.affected) for name, row in rows.items()}
+    columns = {"affected_side": [sides.get(case.case_id, "") for case in cases]}
+    for name in names:
+        if name in told:
+            continue
+        is_dated = any(name in row.dates for row in rows.values())
+        cells = (
+            [_count_days(intake, case, name) for case in cases]
+            if is_dated
+            else _code_words(
+                [rows[case.case_id].details.get(name, "") if case.case_id in rows else "" for case in cases], patients
+            )
+        )
+        columns[f"{name}_days" if is_dated else name] = cells
+    return table.assign(**{name: cells for name, cells in columns.items() if {*cells} - {"", OTHER}})
+
+
+def _count_days(intake: Intake, case: Case, name: str) -> str:
+    """Days from the scan to a date of the clinic's, or nothing where either is unknown."""
+    row, facts = intake.clinical.get(case.patient_id), intake.facts.get(case.case_id)
+    day = row.dates.get(name) if row else None
+    return str((day - facts.day).days) if day and facts and facts.day else ""
+
+
+def _code_words(cells: list[str], patients: list[str]) -> list[str]:
+    shared = Counter(dict(zip(patients, cells, strict=True)).values())
+    return [cell if not cell or _MEASURED.fullmatch(cell) or shared[cell] >= FEWEST_ALIKE else OTHER for cell in cells]
 
 
 def _carriers(cases: list[Case], patients: pd.Index) -> pd.Series:

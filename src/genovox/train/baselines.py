@@ -7,8 +7,6 @@ from genovox.core.errors import TableError
 from genovox.core.sections import ORACLE, TRUTH
 from genovox.core.study import Study
 
-"""Beside the study; ``genovox simulate`` writes it."""
-
 
 def score_oracle(study: Study, predictions: pd.DataFrame) -> pd.DataFrame:
     """What the oracle of a simulated cohort says of every row that the first network scored.
