@@ -9,6 +9,8 @@ from genovox.core.errors import StudyError
 
 SCHEMA = 1
 ORACLE = "oracle"
+TABULAR = ("radiomics", "metadata", "clinical")
+"""Models of table columns: what a network must be compared with."""
 TRUTH = "truth.csv"
 """The model of simulated cohorts that scores by what was drawn, and what it reads beside the study."""
 
@@ -270,7 +272,12 @@ class TrainTable(Table):
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The models that are trained; the oracle only knows."""
+        """The models that look at voxels and are trained."""
+        return tuple(model for model in self.models if model != ORACLE and model not in TABULAR)
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """The models that learn from training patients; the oracle only knows."""
         return tuple(model for model in self.models if model != ORACLE)
 
     def refuse_lone_oracle(self, name: str) -> None:

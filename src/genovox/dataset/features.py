@@ -23,7 +23,6 @@ from genovox.volumes.kinetics import parse_channel
 
 log = logging.getLogger(__name__)
 
-TABULAR = ("radiomics", "metadata", "clinical")
 FEATURES = "features.csv"
 CLINICAL = "clinical.csv"
 _BRIGHT = ("subtraction", "subtraction@", "enhancement", "peak", "washin", "initial-area", "ktrans")
@@ -48,7 +47,7 @@ def open_features(model: str, study: Study, run: Path, cases: Sequence[PreparedC
     "nyul"``).
 
     Args:
-        model: One of ``TABULAR``.
+        model: One of ``core.sections.TABULAR``.
         study: The study.
         run: Its run, preprocessed.
         cases: Whose rows are asked for.
