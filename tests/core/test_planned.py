@@ -22,18 +22,21 @@ def test_models_of_today_pass(name: str) -> None:
     refuse_planned({"train": {"models": [name]}}, "study.toml")
 
 
-@pytest.mark.parametrize("name", ["resnet50", "light-separable", "densenet121", "radiomics", "resnet18@medicalnet"])
+@pytest.mark.parametrize("name", ["radiomics", "metadata", "clinical", "resnet18@medicalnet"])
 def test_models_of_tomorrow_are_refused_as_such(name: str) -> None:
     (line,) = _lines({"train": {"models": [name]}})
     assert line.startswith(f'study.toml: train.models[0] = "{name}" is not in genovox')
 
 
 def test_unknown_names_suggest_the_nearest() -> None:
-    lines = _lines({"preprocess": {"channels": ["wahsout", "zzz"]}, "train": {"models": ["lihgt", "vgg"]}})
+    lines = _lines(
+        {"preprocess": {"channels": ["wahsout", "zzz"]}, "train": {"models": ["lihgt", "vgg", "resnet50-dilate"]}}
+    )
     assert 'preprocess.channels[0] = "wahsout" is unknown; did you mean "washout"?' in lines[0]
     assert 'preprocess.channels[1] = "zzz" is unknown; use pre, post1' in lines[1]
     assert 'train.models[0] = "lihgt" is unknown; did you mean "light"?' in lines[2]
     assert 'train.models[1] = "vgg" is unknown; use light' in lines[3]
+    assert 'train.models[2] = "resnet50-dilate" is unknown; did you mean "resnet50-dilated"?' in lines[4]
 
 
 @pytest.mark.parametrize("name", ["post0", "subtraction0", "post01", "subtraction", "post@0s"])

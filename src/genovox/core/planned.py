@@ -31,11 +31,14 @@ CHANNEL_NAMES = (
     "ve",
     "vp",
 )
-MODEL_NAMES = ("light", "resnet10", "resnet18", "oracle")
-MINIMUM_SIDE = {"light": 16, "resnet10": 32, "resnet18": 32, "oracle": 1}
-_PLANNED_MODEL = re.compile(
-    r"resnet(34|50|101|152|200)|light-separable|densenet121|radiomics|metadata|clinical|[a-z0-9-]+@.+"
+MINIMUM_SIDE = (
+    dict.fromkeys(("light", "light-batchnorm", "light-separable", "light-separable-batchnorm"), 16)
+    | {f"resnet{depth}{reading}": 32 for reading in ("", "-dilated") for depth in (10, 18, 34, 50, 101, 152, 200)}
+    | {"densenet121": 32, "oracle": 1}
 )
+"""Smallest side in voxels of a volume that each model of ``train.models`` takes."""
+MODEL_NAMES = tuple(MINIMUM_SIDE)
+_PLANNED_MODEL = re.compile(r"radiomics|metadata|clinical|[a-z0-9-]+@.+")
 
 
 def refuse_planned(content: dict[str, Any], name: str) -> None:
