@@ -62,7 +62,7 @@ def test_unknown_name_gets_the_nearest(wrong: str, nearest: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @given(batch=st.integers(1, 3), shape=st.tuples(SIDES, SIDES, SIDES))
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=1, deadline=None)
 def test_shapes(name: str, batch: int, shape: tuple[int, int, int]) -> None:
     network = weightless(name).eval()
     maps = network.features(torch.zeros(batch, 3, *shape, device="meta"))
@@ -75,18 +75,18 @@ def test_shapes(name: str, batch: int, shape: tuple[int, int, int]) -> None:
     assert logits.shape == (batch,)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*QUICK, "resnet34-dilated", "resnet50-dilated"])
 def test_the_smallest_volume_reaches_every_parameter(name: str) -> None:
     network = weightless(name).train()
     network(torch.zeros(2, 3, *(network.minimum_side,) * 3, device="meta")).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("channels", [1, 2, 7])
 @pytest.mark.parametrize("name", QUICK)
-def test_any_number_of_channels(name: str, channels: int) -> None:
+def test_any_number_of_channels(name: str) -> None:
     with torch.device("meta"):
-        assert build_network(name, channels)(torch.zeros(2, channels, 32, 32, 32)).shape == (2,)
+        for channels in (1, 7):
+            assert build_network(name, channels)(torch.zeros(2, channels, 32, 32, 32)).shape == (2,)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -113,10 +113,10 @@ def test_channels_last_gives_the_same(name: str) -> None:
     torch.testing.assert_close(both, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [*LIGHT, "resnet10", "resnet50", "densenet121"])
 def test_bf16_stays_close(name: str) -> None:
     network = shared(name).eval()
-    x = torch.randn(2, 2, *(network.minimum_side,) * 3)
+    x = torch.randn(1, 2, *(network.minimum_side,) * 3)
     with torch.no_grad():
         expected = network(x)
         with torch.autocast("cpu", dtype=torch.bfloat16):
