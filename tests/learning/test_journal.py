@@ -19,11 +19,11 @@ def _read_events(path: Path) -> list[Event]:
 
 
 def test_each_epoch_is_on_disk_at_once(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    assert count_epochs(tmp_path) == 0
-    for epoch in (1, 2):
-        journal.add(EpochRecord(epoch, 0.01, 0.7, 0.6 / epoch, best=True))
-        assert count_epochs(tmp_path) == epoch
+    with Journal(tmp_path) as journal:
+        assert count_epochs(tmp_path) == 0
+        for epoch in (1, 2):
+            journal.add(EpochRecord(epoch, 0.01, 0.7, 0.6 / epoch, best=True))
+            assert count_epochs(tmp_path) == epoch
     table = read_table(tmp_path / "history.csv")
     assert list(table["validation_loss"].astype(float)) == [0.6, 0.3]
     first, *events = _read_events(next(tmp_path.glob(f"{EVENTS}*")))
@@ -34,14 +34,13 @@ def test_each_epoch_is_on_disk_at_once(tmp_path: Path) -> None:
         if event.summary.value[0].tag == "validation_loss"
     }
     assert {step: round(value, 6) for step, value in losses.items()} == {1: 0.6, 2: 0.3}
-    journal.close()
 
 
 def test_an_earlier_attempt_leaves_nothing_behind(tmp_path: Path) -> None:
-    first = Journal(tmp_path)
-    first.add(EpochRecord(1, 0.01, 0.7, 0.6, best=True))
-    first.close()
+    with Journal(tmp_path) as first:
+        first.add(EpochRecord(1, 0.01, 0.7, 0.6, best=True))
     (tmp_path / f"{EVENTS}1.old").write_bytes(b"old")
-    Journal(tmp_path).close()
+    with Journal(tmp_path):
+        pass
     assert count_epochs(tmp_path) == 0
     assert len(list(tmp_path.glob(f"{EVENTS}*"))) == 1

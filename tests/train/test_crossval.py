@@ -67,12 +67,12 @@ def test_workers_change_nothing(copied_run: FinishedRun) -> None:
 def test_another_model_leaves_finished_folds_alone(copied_run: FinishedRun) -> None:
     study = Study.load(copied_run.study)
     resolution = resolve(copied_run.run / "train", "cpu", study.train)
-    assert all(task.is_finished() for task in plan_tasks(study, copied_run.run, resolution))
+    assert all(task.is_finished() for task in plan_tasks(study, copied_run.run, resolution, {}))
     more = study.model_copy(update={"train": study.train.model_copy(update={"models": ("light", "resnet10")})})
-    finished = [task.is_finished() for task in plan_tasks(more, copied_run.run, resolution)]
+    finished = [task.is_finished() for task in plan_tasks(more, copied_run.run, resolution, {})]
     assert finished == [True] * 3 + [False] * 3
     longer = study.model_copy(update={"train": study.train.model_copy(update={"epochs": 3})})
-    assert not any(task.is_finished() for task in plan_tasks(longer, copied_run.run, resolution))
+    assert not any(task.is_finished() for task in plan_tasks(longer, copied_run.run, resolution, {}))
 
 
 def test_a_fixed_test_part_is_scored_once_by_all_networks(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_fixed_test_part_is_scored_once_by_all_networks(tmp_path: Path) -> Non
 
 def test_gathering_reads_what_folds_wrote(finished_run: FinishedRun) -> None:
     study = Study.load(finished_run.study)
-    tasks = plan_tasks(study, finished_run.run, resolve(finished_run.run / "train", "cpu", study.train))
+    tasks = plan_tasks(study, finished_run.run, resolve(finished_run.run / "train", "cpu", study.train), {})
     table = gather_predictions(tasks)
     assert len(table) == len(read_table(finished_run.run / "train" / "predictions.csv"))
     assert replace(tasks[0], key="other").is_finished() is False

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.integrate import trapezoid
 
 from genovox.core.errors import ImageError
-from genovox.core.planned import CHANNEL_NAMES
+from genovox.core.names import CHANNEL_NAMES
 from genovox.core.volume import Array
 from genovox.simulate.kinetics import Sequence, Tissue, signal_over_time
 from genovox.volumes.delays import INJECTION_LEAD_S, TimedPhase, phase_delays_s

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from genovox.core.artifacts import read_json, write_json
 from genovox.core.errors import StudyError
-from genovox.core.planned import MINIMUM_SIDE, refuse_planned, split_model
+from genovox.core.names import minimum_side, refuse_names
 from genovox.core.sections import (
     ORACLE,
     PRESETS,
@@ -141,7 +141,7 @@ class Study(Table):
         except ValidationError as error:
             lines = [_describe_problem(problem) for problem in _drop_echoes(error.errors())]
             raise StudyError("\n".join(f"{name}: {line}" for line in dict.fromkeys(lines))) from None
-        refuse_planned(content, name)
+        refuse_names(content, name)
         study.refuse_small_shape(name)
         study.cohort.refuse_contradictions(name)
         study.train.refuse_lone_oracle(name)
@@ -160,7 +160,7 @@ class Study(Table):
             StudyError: Naming the network, its smallest side and the shape.
         """
         for model in self.train.models:
-            smallest = MINIMUM_SIDE[split_model(model)[0]]
+            smallest = minimum_side(model)
             if min(self.preprocess.shape) < smallest:
                 raise StudyError(
                     f"{name}: {model} needs {smallest} voxels a side, preprocess.shape is "

@@ -42,12 +42,12 @@ def compute_gradcam(network: Network, volume: Tensor, *, for_positive: bool) -> 
     (gradient,) = torch.autograd.grad(logit if for_positive else -logit, features)
     weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
     coarse = torch.relu((weights * features).sum(dim=1)).detach()[0].cpu().numpy()
-    fine = spread_cells(coarse, volume.shape[1:], network.stride)
+    fine = spread_cells(coarse, volume.shape[1:], network.stride, network.offset)
     peak = float(fine.max())
     return ClassActivation(fine / peak if peak > 0 else np.zeros_like(fine), float(logit.detach()))
 
 
-def spread_cells(coarse: np.ndarray, shape: Sequence[int], stride: int) -> np.ndarray:
+def spread_cells(coarse: np.ndarray, shape: Sequence[int], stride: int, offset: int = 0) -> np.ndarray:
     """Interpolate the cells of the last maps back to the voxels they are centred on.
 
     Resizing by the ratio of the sizes would take a cell for a block of voxels and shift the map by half a cell.
@@ -55,13 +55,14 @@ def spread_cells(coarse: np.ndarray, shape: Sequence[int], stride: int) -> np.nd
     Args:
         coarse: Shape (d, h, w).
         shape: Shape (z, y, x) of the input.
-        stride: Voxels from cell to cell; cell j lies on voxel ``j * stride``.
+        stride: Voxels from cell to cell; cell j lies on voxel ``offset + j * stride``.
+        offset: Voxel that cell 0 lies on.
 
     Returns:
-        Shape (z, y, x), linear between cells, constant beyond the last one.
+        Shape (z, y, x), linear between cells, constant beyond the first and last.
     """
     fine = coarse
     for axis, size in enumerate(shape):
-        weights = axis_weights(coarse.shape[axis], size, 0.0, 1 / stride, "linear")
+        weights = axis_weights(coarse.shape[axis], size, -offset / stride, 1 / stride, "linear")
         fine = np.moveaxis(np.tensordot(weights, fine, axes=(1, axis)), 0, axis)
     return fine

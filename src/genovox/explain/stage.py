@@ -12,7 +12,7 @@ from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import Stage, read_json, read_table, require_stage, write_json
 from genovox.core.case import read_cases
 from genovox.core.errors import ImageError
-from genovox.core.planned import model_folder
+from genovox.core.names import model_folder
 from genovox.core.study import Study
 from genovox.core.volume import Volume, affine_spacing_mm, reorient_to_ras, write_nifti
 from genovox.dataset.cases import load_batch, read_affine, read_prepared_cases

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save
 
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import DataError
-from genovox.core.planned import split_model
+from genovox.core.names import split_model
 from genovox.models.blocks import Network
 from genovox.models.build import build_network
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 from tensorboardX.proto.event_pb2 import Event
@@ -56,7 +57,11 @@ class Journal:
             value = scalar(name, getattr(record, name))
             self._note(Event(wall_time=time.time(), step=record.epoch, summary=value))
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """The journal itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Let go of the events' file."""
         self._events.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from genovox.core.errors import UsageError
-from genovox.core.planned import split_model
+from genovox.core.names import split_model
 from genovox.models.blocks import Network
 from genovox.models.build import build_network
 from genovox.models.coverage import Coverage

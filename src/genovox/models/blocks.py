@@ -1,6 +1,8 @@
-"""What every network here is made of: the contract with the rest of genovox, and the residual block."""
+"""What every network here is made of: the contract with the rest of genovox, residual blocks, pools."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -18,14 +20,16 @@ class Network(nn.Module, ABC):
     Attributes:
         channels: Input channels.
         minimum_side: Smallest side in voxels that still gives the last maps something to see.
-        stride: Input voxels from one cell of the last maps to the next; cell j is centred on voxel ``j * stride``, as
-            padded, strided convolutions of odd size put it.
+        stride: Input voxels from one cell of the last maps to the next.
+        offset: Voxel that cell 0 is centred on; cell j is centred on ``offset + j * stride``. Padded convolutions of
+            odd size, whatever their stride or dilation, leave it at 0; a pool over 2 voxels moves it.
         fc: The head: one logit from what ``classify`` makes of the maps, a case's features.
     """
 
     fc: nn.Linear
-    minimum_side: ClassVar[int]
-    stride: ClassVar[int]
+    minimum_side: int
+    stride: int
+    offset: int = 0
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -82,12 +86,25 @@ class Network(nn.Module, ABC):
                 "enlarge preprocess.shape or choose a smaller spacing"
             )
 
+    def check_variance(self, x: Tensor, cells: Sequence[int]) -> None:
+        """Refuse, where batch norm trains, one value a channel, of which it can take no variance.
+
+        Args:
+            x: Batch, shape (B, C, D, H, W).
+            cells: Shape (d, h, w) of its last maps.
+
+        Raises:
+            UsageError: If the last maps hold one cell in all.
+        """
+        if len(x) * math.prod(cells) == 1:
+            raise UsageError(
+                "training with batch norm needs 2 values a channel in the last maps, got a batch of 1 volume of "
+                f"{'x'.join(str(side) for side in x.shape[2:])}; use batches of 2 or a larger preprocess.shape"
+            )
+
 
 class BasicBlock(nn.Module):
     """Two 3x3x3 convolutions around a shortcut, named as MedicalNet names them.
-
-    Shortcut 'A' has no parameters: every ``stride``-th voxel, new channels zero. MedicalNet and MONAI cut the
-    gradient there (``out.data``); here it flows, the output is the same.
 
     References:
         He et al. (2016), doi:10.1109/CVPR.2016.90. Chen et al. (2019), doi:10.48550/arXiv.1904.00625.
@@ -95,39 +112,87 @@ class BasicBlock(nn.Module):
 
     expansion: ClassVar[int] = 1
 
-    def __init__(self, in_width: int, width: int, stride: int, shortcut: Shortcut) -> None:
+    def __init__(self, in_width: int, width: int, stride: int, shortcut: Shortcut, dilation: int = 1) -> None:
         super().__init__()
-        self.stride = stride
-        self.new_channels = width * self.expansion - in_width
-        self.conv1 = nn.Conv3d(in_width, width, 3, stride=stride, padding=1, bias=False)
+        self.conv1 = _convolution(in_width, width, stride, dilation)
         self.bn1 = nn.BatchNorm3d(width)
-        self.conv2 = nn.Conv3d(width, width, 3, padding=1, bias=False)
+        self.conv2 = _convolution(width, width, 1, dilation)
         self.bn2 = nn.BatchNorm3d(width)
-        self.downsample: nn.Module | None = None
-        if shortcut == "B" and (stride != 1 or self.new_channels):
-            self.downsample = projection(in_width, width * self.expansion, stride)
+        self.downsample = make_shortcut(in_width, width * self.expansion, stride, shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Residual maps: (B, in_width, D, H, W) to (B, width, D / stride, H / stride, W / stride)."""
+        """Residual maps: (B, in_width, D, H, W) to (B, width, D / stride, H / stride, W / stride), rounded up."""
         out = functional.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        shortcut = self.downsample
-        identity = shortcut(x) if shortcut else pad_channels(x, self.stride, self.new_channels)
-        return functional.relu(out + identity)
+        return functional.relu(self.bn2(self.conv2(out)) + self.downsample(x))
 
 
-def projection(in_width: int, out_width: int, stride: int) -> nn.Sequential:
-    """Shortcut 'B': a 1x1x1 convolution and its norm, the state dict's ``downsample.0`` and ``downsample.1``."""
+class Bottleneck(nn.Module):
+    """A 3x3x3 convolution between two of 1x1x1, the last four times as wide, around a shortcut, named as MedicalNet's.
+
+    References:
+        He et al. (2016), doi:10.1109/CVPR.2016.90. Chen et al. (2019), doi:10.48550/arXiv.1904.00625.
+    """
+
+    expansion: ClassVar[int] = 4
+
+    def __init__(self, in_width: int, width: int, stride: int, shortcut: Shortcut, dilation: int = 1) -> None:
+        super().__init__()
+        out_width = width * self.expansion
+        self.conv1 = nn.Conv3d(in_width, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm3d(width)
+        self.conv2 = _convolution(width, width, stride, dilation)
+        self.bn2 = nn.BatchNorm3d(width)
+        self.conv3 = nn.Conv3d(width, out_width, 1, bias=False)
+        self.bn3 = nn.BatchNorm3d(out_width)
+        self.downsample = make_shortcut(in_width, out_width, stride, shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Residual maps: (B, in_width, D, H, W) to (B, 4 width, D / stride, H / stride, W / stride), rounded up."""
+        out = functional.relu(self.bn1(self.conv1(x)))
+        out = functional.relu(self.bn2(self.conv2(out)))
+        return functional.relu(self.bn3(self.conv3(out)) + self.downsample(x))
+
+
+def _convolution(in_width: int, out_width: int, stride: int, dilation: int) -> nn.Conv3d:
+    return nn.Conv3d(in_width, out_width, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
+
+
+def make_shortcut(in_width: int, out_width: int, stride: int, shortcut: Shortcut) -> nn.Module:
+    """The way around a block: the input itself where shapes agree, else the shortcut named.
+
+    Args:
+        in_width: Channels the block takes.
+        out_width: Channels it gives.
+        stride: Voxels of its input a voxel of its output.
+        shortcut: 'A' takes every ``stride``-th voxel and adds channels of zeros; 'B' is a 1x1x1 convolution and its
+            norm, the state dict's ``downsample.0`` and ``downsample.1``.
+    """
+    if stride == 1 and in_width == out_width:
+        return nn.Identity()
+    if shortcut == "A":
+        return PaddedShortcut(stride, out_width - in_width)
     return nn.Sequential(nn.Conv3d(in_width, out_width, 1, stride=stride, bias=False), nn.BatchNorm3d(out_width))
 
 
-def pad_channels(x: Tensor, stride: int, new_channels: int) -> Tensor:
-    """Shortcut 'A': every ``stride``-th voxel, and ``new_channels`` of zeros behind the given ones."""
-    return functional.pad(x[:, :, ::stride, ::stride, ::stride], (0, 0, 0, 0, 0, 0, 0, new_channels))
+class PaddedShortcut(nn.Module):
+    """Shortcut 'A', without parameters: every ``stride``-th voxel, and channels of zeros behind the given ones.
+
+    MedicalNet and MONAI cut the gradient here (``out.data``); ours flows, the output is the same.
+    """
+
+    def __init__(self, stride: int, new_channels: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.new_channels = new_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (B, F, D, H, W) to (B, F + new_channels, D / stride, H / stride, W / stride), rounded up."""
+        step = self.stride
+        return functional.pad(x[:, :, ::step, ::step, ::step], (0, 0, 0, 0, 0, 0, 0, self.new_channels))
 
 
 def initialise(network: nn.Module) -> None:
-    """Kaiming-normal convolutions (fan out); norms start as identities.
+    """Kaiming-normal convolutions (fan out, of the one group an output belongs to); norms start as identities.
 
     Draws from torch's global generator, so ``torch.manual_seed`` before building decides every weight.
 
@@ -137,6 +202,10 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.groups > 1:
+                # torch counts the outputs of every group; an input voxel feeds those of its own alone.
+                with torch.no_grad():
+                    module.weight.mul_(math.sqrt(module.groups))
 
 
 def maximum_pool(x: Tensor) -> Tensor:
@@ -157,6 +226,23 @@ def strided_maximum(x: Tensor) -> Tensor:
         window = x.unfold(dim, 3, 2)
         first, second, third = window.unbind(-1)
         x = torch.maximum(torch.maximum(first, second), third)
+    return x
+
+
+def mean_pool(x: Tensor) -> Tensor:
+    """Mean over 2x2x2 voxels with stride 2: (B, C, D, H, W) to half of each side, rounded down.
+
+    The CUDA gradient of torch's own 3D pool is not deterministic; on the CPU it is.
+    """
+    return halved_mean(x) if x.is_cuda else functional.avg_pool3d(x, 2)
+
+
+def halved_mean(x: Tensor) -> Tensor:
+    """The pool of ``mean_pool`` as means of neighbours, one axis after the other; an odd last voxel is left out."""
+    for dim in (2, 3, 4):
+        half = x.shape[dim] // 2
+        first, second = x.narrow(dim, 0, 2 * half).unflatten(dim, (half, 2)).unbind(dim + 1)
+        x = (first + second) / 2
     return x
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from genovox.core.errors import UsageError
 from genovox.models.blocks import Network
+from genovox.models.densenet import DenseNet121
 from genovox.models.light import LightNet
 from genovox.models.resnet import LAYOUTS, ResNet
 
@@ -16,7 +17,15 @@ FORMAT = 1
 """Raised by one whenever the same seed gives other networks: finished folds are then trained anew."""
 
 NETWORKS: Mapping[str, Callable[[int], Network]] = MappingProxyType(
-    {"light": LightNet} | {f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS}
+    {
+        "light": LightNet,
+        "light-batchnorm": partial(LightNet, norm="batch"),
+        "light-separable": partial(LightNet, separable=True),
+        "light-separable-batchnorm": partial(LightNet, separable=True, norm="batch"),
+    }
+    | {f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS}
+    | {f"resnet{depth}-dilated": partial(ResNet, depth=depth, reading="dilated") for depth in LAYOUTS}
+    | {"densenet121": DenseNet121}
 )
 
 

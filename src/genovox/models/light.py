@@ -1,6 +1,6 @@
-"""A small 3D CNN for small cohorts: 0.2 M parameters for 50-500 patients."""
+"""Small 3D CNNs for small cohorts: 0.21 or 0.05 M parameters for 50-500 patients."""
 
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,30 +8,32 @@ from torch.nn import functional
 
 from genovox.models.blocks import Network, global_maximum, global_mean, initialise
 
+Norm = Literal["group", "batch"]
+
 WIDTHS = (16, 32, 64)
+SEPARABLE_WIDTHS = (32, 64, 128)
 GROUPS = 8
 DROPOUT = 0.3
 
 
-class GroupNormBlock(nn.Module):
-    """Two 3x3x3 convolutions around a projection, halving every side, with group norm.
+class LightBlock(nn.Module):
+    """Two 3x3x3 convolutions around a projection, halving every side.
 
-    Group norm, since a patient's score must not hang on the other patients of its batch, or, between hospitals,
-    on their running statistics; it also trains on batches of one. Batch norm scored alike on small data.
+    A separable convolution filters each channel alone, then mixes them voxel by voxel, with nothing in between.
 
     References:
-        He et al. (2016), doi:10.1109/CVPR.2016.90. Wu & He (2018), doi:10.1007/978-3-030-01261-8_1.
+        He et al. (2016), doi:10.1109/CVPR.2016.90. Chollet (2017), doi:10.1109/CVPR.2017.195.
     """
 
-    def __init__(self, in_width: int, width: int) -> None:
+    def __init__(self, in_width: int, width: int, *, separable: bool, norm: Norm) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(in_width, width, 3, stride=2, padding=1, bias=False)
-        self.norm1 = nn.GroupNorm(GROUPS, width)
-        self.conv2 = nn.Conv3d(width, width, 3, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(GROUPS, width)
+        self.conv1 = _convolution(in_width, width, stride=2, separable=separable)
+        self.norm1 = _normalisation(norm, width)
+        self.conv2 = _convolution(width, width, stride=1, separable=separable)
+        self.norm2 = _normalisation(norm, width)
         # Strided, not average-pooled: the CUDA gradient of a 3D average pool is not deterministic.
         self.downsample = nn.Sequential(
-            nn.Conv3d(in_width, width, 1, stride=2, bias=False), nn.GroupNorm(GROUPS, width)
+            nn.Conv3d(in_width, width, 1, stride=2, bias=False), _normalisation(norm, width)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,25 +49,38 @@ class LightNet(Network):
     network looked. The mean tells how much of a pattern there is, the maximum whether there is any: a lesion
     filling 1% of the volume all but vanishes from a mean.
 
+    Separable convolutions spend a part of what they save on twice the width: a quarter of the parameters and a third
+    of the multiplications remain, though not of the time, since a CPU waits for memory in them. The stem stays plain:
+    filters of single channels could not tell one phase from another.
+
+    Group norm, since a patient's score must not hang on the other patients of its batch, or, between hospitals,
+    on their running statistics; it also trains on batches of one. Batch norm scored alike on small data.
+
     Args:
         channels: Input channels, 1 or more.
+        separable: Depthwise-separable convolutions in the blocks.
+        norm: ``group`` (8 groups) or ``batch``.
+
+    References:
+        Howard et al. (2017), doi:10.48550/arXiv.1704.04861. Wu & He (2018), doi:10.1007/978-3-030-01261-8_1.
     """
 
-    minimum_side: ClassVar[int] = 16
-    stride: ClassVar[int] = 8
+    minimum_side = 16
+    stride = 8
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, separable: bool = False, norm: Norm = "group") -> None:
         super().__init__(channels)
-        self.conv1 = nn.Conv3d(channels, WIDTHS[0], 3, stride=2, padding=1, bias=False)
-        self.norm1 = nn.GroupNorm(GROUPS, WIDTHS[0])
-        self.block1 = GroupNormBlock(WIDTHS[0], WIDTHS[1])
-        self.block2 = GroupNormBlock(WIDTHS[1], WIDTHS[2])
+        first, second, third = SEPARABLE_WIDTHS if separable else WIDTHS
+        self.conv1 = _convolution(channels, first, stride=2, separable=False)
+        self.norm1 = _normalisation(norm, first)
+        self.block1 = LightBlock(first, second, separable=separable, norm=norm)
+        self.block2 = LightBlock(second, third, separable=separable, norm=norm)
         self.dropout = nn.Dropout(DROPOUT)
-        self.fc = nn.Linear(2 * WIDTHS[2], 1)
+        self.fc = nn.Linear(2 * third, 1)
         initialise(self)
 
     def features(self, x: Tensor) -> Tensor:
-        """Maps: (B, C, D, H, W) to (B, 64, D / 8, H / 8, W / 8), rounded up, not negative.
+        """Maps: (B, C, D, H, W) to (B, 64 or 128, D / 8, H / 8, W / 8), rounded up, not negative.
 
         Raises:
             UsageError: If the batch has the wrong rank or channels, or a side under 16.
@@ -80,3 +95,16 @@ class LightNet(Network):
         pooled = torch.cat([global_mean(features), global_maximum(features)], dim=1)
         logits: Tensor = self.fc(self.dropout(pooled))
         return logits.squeeze(1)
+
+
+def _convolution(in_width: int, width: int, *, stride: int, separable: bool) -> nn.Module:
+    if not separable:
+        return nn.Conv3d(in_width, width, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(
+        nn.Conv3d(in_width, in_width, 3, stride=stride, padding=1, groups=in_width, bias=False),
+        nn.Conv3d(in_width, width, 1, bias=False),
+    )
+
+
+def _normalisation(norm: Norm, width: int) -> nn.Module:
+    return nn.GroupNorm(GROUPS, width) if norm == "group" else nn.BatchNorm3d(width)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import STAGES, read_json, read_table, require_stage
-from genovox.core.planned import model_folder
+from genovox.core.names import model_folder
 from genovox.core.sections import ORACLE
 from genovox.core.study import Study
 from genovox.evaluate.predictions import gather_units, validate_predictions

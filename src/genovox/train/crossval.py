@@ -10,11 +10,12 @@ import pandas as pd
 from genovox.cohort.splits import FIXED, read_folds
 from genovox.core.artifacts import Stage, hash_file, read_stage, read_table, require_stage, write_json, write_table
 from genovox.core.errors import DataError
-from genovox.core.planned import model_folder, split_model
+from genovox.core.names import model_folder, split_model
 from genovox.core.sections import ORACLE, TRUTH
 from genovox.core.study import Study
 from genovox.core.tasks import Inner, run_many, show_progress
 from genovox.dataset.cases import read_prepared_cases, refuse_damaged
+from genovox.dataset.features import open_features
 from genovox.learning.journal import HISTORY, count_epochs
 from genovox.learning.resolution import RECORDED, Resolution, resolve
 from genovox.learning.start import Start, build_start
@@ -73,26 +74,34 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     """
     resolution = Resolution(**stage.config["resolved"])
     write_json(stage.folder / "resolved.json", asdict(resolution))
-    tasks = plan_tasks(study, stage.run, resolution)
+    at_once = workers or resolution.default_workers
+    cases = list(read_prepared_cases(stage.run).values())
+    columns = {
+        model: open_features(model, study, stage.run, cases, at_once)
+        for model in study.train.fitted
+        if model not in study.train.networks
+    }
+    tasks = plan_tasks(study, stage.run, resolution, columns)
     open_tasks = [task for task in tasks if not task.is_finished()]
     if len(open_tasks) < len(tasks):
         log.info("train: %d of %d folds are finished already", len(tasks) - len(open_tasks), len(tasks))
     if open_tasks:
-        refuse_damaged(list(read_prepared_cases(stage.run).values()))
-        try_weights(study, stage.folder, {task.model: task.start for task in tasks})
+        refuse_damaged(cases)
+        try_weights(study, stage.folder, {task.model: task.start for task in tasks if task.start})
     for task in {task.features: task for task in open_tasks if task.features}.values():
-        share_features(task, list(read_prepared_cases(stage.run).values()))
+        share_features(task, cases)
     failures: dict[str, str] = {}
-    epochs = Inner(
-        "epochs", study.train.epochs * len(open_tasks), lambda: sum(count_epochs(task.folder) for task in open_tasks)
-    )
-    for task in open_tasks:
+    learning = [task for task in open_tasks if task.start]
+    for task in learning:
         (task.folder / HISTORY).unlink(missing_ok=True)
+    epochs = Inner(
+        "epochs", study.train.epochs * len(learning), lambda: sum(count_epochs(task.folder) for task in learning)
+    )
     with show_progress("training", len(open_tasks), inner=epochs) as advance:
         for outcome in run_many(
             train_fold,
             open_tasks,
-            workers=workers or resolution.default_workers,
+            workers=at_once,
             describe=lambda task: task.name,
         ):
             if outcome.failure:
@@ -108,7 +117,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     if ORACLE in study.train.models:
         predictions = pd.concat([predictions, score_oracle(study, predictions)], ignore_index=True)
     write_table(stage.folder / "predictions.csv", predictions)
-    networks = [str(task.folder.relative_to(stage.folder)) for task in tasks]
+    networks = [str(task.folder.relative_to(stage.folder)) for task in tasks if task.start]
     write_json(stage.folder / NETWORKS, networks)
 
 

@@ -1,4 +1,4 @@
-"""One fold of one network: train, score, and write its folder."""
+"""One fold of one model: train, score, and write its folder."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,15 +22,47 @@ from genovox.models.build import parameter_count
 from genovox.train.fitted import attach_map, fit_map, save_map
 from genovox.train.plan import RECORD, FoldTask
 from genovox.train.search import Cases, Trial, choose_settings
+from genovox.train.tabular import fit_tabular, save_tabular
 
 SEARCH = "search.csv"
+Fit = tuple[dict[str, float], dict[str, Any], str]
+"""Score by case, what to keep of the fit, and a word for the log."""
 
 
 def train_fold(task: FoldTask) -> str:
-    """Train one network, write its folder (``fold.json`` last) and say how it went."""
+    """Train one model, write its folder (``fold.json`` last) and say how it went."""
     started = time.monotonic()
-    (task.folder / RECORD).unlink(missing_ok=True)
-    (task.folder / SEARCH).unlink(missing_ok=True)
+    for name in (RECORD, SEARCH):
+        (task.folder / name).unlink(missing_ok=True)
+    scores, facts, note = _fit_columns(task) if task.columns is not None else _train_network(task)
+    rows = [
+        {"case_id": case.case_id, "part": part, "score": scores[case.case_id]}
+        for part, cases in (("val", task.validation), ("test", task.test), (FIXED, task.fixed_test))
+        for case in cases
+    ]
+    write_table(task.folder / "scores.csv", pd.DataFrame(rows))
+    wall_s = round(time.monotonic() - started, 3)
+    place = {name: getattr(task, name) for name in ("key", "model", "repeat", "fold", "seed")}
+    write_json(task.folder / RECORD, place | facts | {"wall_s": wall_s})
+    return f"{note}, {wall_s:.0f} s"
+
+
+def _fit_columns(task: FoldTask) -> Fit:
+    assert task.columns is not None
+    fit = fit_tabular(
+        task.model,
+        task.columns,
+        training=task.training,
+        validation=task.validation,
+        test=(*task.test, *task.fixed_test),
+        seed=task.seed,
+    )
+    save_tabular(task.folder, fit.model)
+    facts = {"strength": fit.model.strength, "terms": len(fit.model.terms), "candidates": fit.model.candidates}
+    return fit.scores, facts, f"{len(fit.model.terms)} of {fit.model.candidates} columns"
+
+
+def _train_network(task: FoldTask) -> Fit:
     fitted = fit_map(task.training, task.preprocess)
     task = replace(
         task,
@@ -46,43 +78,34 @@ def train_fold(task: FoldTask) -> str:
     table, trials = choose_settings(task.table, (*task.training, *task.validation), task.seed, measure)
     if trials:
         write_table(task.folder / SEARCH, _tabulate(trials))
-    journal = Journal(task.folder)
-    trained = _train(task, table, task.training, task.validation, journal.add)
-    journal.close()
-    rows: list[dict[str, Any]] = []
-    for part, cases in (("val", task.validation), ("test", task.test), (FIXED, task.fixed_test)):
-        scores = score_cases(trained.network, cases, task.resolution.device, table.batch_size, flips=table.test_flips)
-        rows += [{"case_id": case.case_id, "part": part, "score": s} for case, s in zip(cases, scores, strict=True)]
+    with Journal(task.folder) as journal:
+        trained = _train(task, table, task.training, task.validation, journal.add)
+    cases = (*task.validation, *task.test, *task.fixed_test)
+    scores = score_cases(trained.network, cases, task.resolution.device, table.batch_size, flips=table.test_flips)
     channels = trained.network.channels
     save_network(task.folder / "network.safetensors", trained.network, name=task.model, channels=channels)
     save_map(task.folder, fitted)
-    write_table(task.folder / "scores.csv", pd.DataFrame(rows))
-    wall_s = round(time.monotonic() - started, 3)
     best = trained.best
-    write_json(
-        task.folder / RECORD,
-        {
-            "key": task.key,
-            "model": task.model,
-            "repeat": task.repeat,
-            "fold": task.fold,
-            "seed": task.seed,
-            "channels": channels,
-            "parameters": parameter_count(trained.network),
-            "settings": {key: getattr(table, key) for key in trials[0].settings} if trials else {},
-            "best_epoch": best.epoch,
-            "epochs": len(trained.history),
-            "validation_loss": best.validation_loss,
-            "stopped": trained.stopped,
-            "wall_s": wall_s,
-        },
+    facts = {
+        "channels": channels,
+        "parameters": parameter_count(trained.network),
+        "settings": {key: getattr(table, key) for key in trials[0].settings} if trials else {},
+        "best_epoch": best.epoch,
+        "epochs": len(trained.history),
+        "validation_loss": best.validation_loss,
+        "stopped": trained.stopped,
+    }
+    note = f"validation loss {best.validation_loss:.3f} in epoch {best.epoch} of {len(trained.history)}"
+    return (
+        dict(zip((case.case_id for case in cases), scores, strict=True)),
+        facts,
+        f"{note}; {trained.stopped}" if trained.stopped else note,
     )
-    note = f"validation loss {best.validation_loss:.3f} in epoch {best.epoch} of {len(trained.history)}, {wall_s:.0f} s"
-    return f"{note}; {trained.stopped}" if trained.stopped else note
 
 
 def share_features(task: FoldTask, cases: Sequence[PreparedCase]) -> None:
     """Compute what a frozen encoder makes of every case, once for all folds of its model."""
+    assert task.start is not None
     network, _ = build_start(task.start, count_channels(cases), task.seed)
     _read_features(task, network, cases)
 
@@ -94,6 +117,7 @@ def _train(
     validation: Sequence[PreparedCase],
     follow: Callable[[EpochRecord], None] = lambda _: None,
 ) -> TrainedNetwork:
+    assert task.start is not None
     network, _ = build_start(task.start, count_channels(training), task.seed)
     if table.is_frozen(task.model):
         cases = (*training, *validation)

@@ -1,13 +1,16 @@
 """Which networks a study trains: one task a model, repeat and fold, each with a key of all its scores depend on."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from genovox.augment.pipeline import FORMAT as AUGMENT_FORMAT
 from genovox.cohort.splits import FoldPlan, read_folds
 from genovox.core.artifacts import hash_content, read_json
 from genovox.core.errors import SingleClassError, UsageError
-from genovox.core.planned import model_folder
+from genovox.core.names import model_folder
 from genovox.core.sections import AugmentTable, PreprocessTable, TrainTable
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
@@ -17,6 +20,7 @@ from genovox.learning.loop import FORMAT as LOOP_FORMAT
 from genovox.learning.resolution import Resolution
 from genovox.learning.start import Start, open_start
 from genovox.models.build import FORMAT as NETWORK_FORMAT
+from genovox.train.tabular import FORMAT as TABULAR_FORMAT
 
 FORMAT = 2
 RECORD = "fold.json"
@@ -30,7 +34,8 @@ class FoldTask:
     Attributes:
         folder: ``<model>/repeat-R/fold-K`` of the run's train folder.
         key: Hash of everything its scores depend on; a finished fold with this key is kept.
-        start: What the network starts from.
+        start: What a network starts from; None for a model of table columns.
+        columns: What a model of table columns learns from, a row a case; None for a network.
         features: Where the features of a frozen encoder are kept for all folds; None where none are, or where a fold
             maps intensities its own way.
     """
@@ -45,7 +50,8 @@ class FoldTask:
     preprocess: PreprocessTable
     augment: AugmentTable
     resolution: Resolution
-    start: Start
+    start: Start | None
+    columns: pd.DataFrame | None
     features: Path | None
     training: tuple[PreparedCase, ...]
     validation: tuple[PreparedCase, ...]
@@ -76,41 +82,43 @@ def open_starts(study: Study) -> dict[str, Start]:
     return {model: open_start(model, study.root, study.train.parts) for model in study.train.networks}
 
 
-def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask]:
-    """Every network of the study, in the order of ``predictions.csv``.
+def plan_tasks(study: Study, run: Path, resolution: Resolution, columns: Mapping[str, pd.DataFrame]) -> list[FoldTask]:
+    """Every fold of every model that learns, in the order of ``predictions.csv``.
+
+    Args:
+        study: The study.
+        run: Its run folder, with a cohort and preprocessed cases.
+        resolution: What the machine decided.
+        columns: By model of table columns: a row a case.
 
     Raises:
         SingleClassError: If cases that failed in preprocessing leave a part with one class only.
         UsageError: If weights are named in a way nobody knows.
         DataError: If a file of weights is not there.
     """
-    starts = open_starts(study)
     folds = read_folds(run)
     prepared = read_prepared_cases(run)
     fixed = _present(folds.fixed_test, prepared)
     if folds.fixed_test:
         _refuse_one_class(fixed, "fixed test part")
+    starts = open_starts(study)
     tasks = []
-    for model in study.train.networks:
-        start = starts[model]
+    for model in study.train.fitted:
+        start, table = starts.get(model), columns.get(model)
+        if start is None:
+            how: list[object] = [TABULAR_FORMAT, _digest(table)]
+        else:
+            settings = study.train.model_dump(exclude={"models", "parts"})
+            how = [[LOOP_FORMAT, NETWORK_FORMAT, AUGMENT_FORMAT, LOADER_FORMAT], start.as_dict(), settings]
+            how += [study.augment.model_dump(), asdict(resolution)]
         folder = run / "train" / model_folder(model)
         shares = study.train.is_frozen(model) and study.preprocess.normalise != "nyul"
-        features = folder / f"features-{hash_content(start.as_dict())[:12]}.npz" if shares else None
+        features = folder / f"features-{hash_content(how[1])[:12]}.npz" if shares else None
         for repeat, fold in folds.folds:
             parts = _select_parts(folds, prepared, repeat, fold)
             seed = derive_seed(study.seed, "train", model, repeat, fold)
-            settings = study.train.model_dump(exclude={"models"})
-            content = [
-                [FORMAT, LOOP_FORMAT, NETWORK_FORMAT, AUGMENT_FORMAT, LOADER_FORMAT],
-                model,
-                start.as_dict() if start.weights else {},
-                seed,
-                settings,
-                study.augment.model_dump(),
-                asdict(resolution),
-                {part: [(case.case_id, case.key, case.label) for case in cases] for part, cases in parts.items()},
-                [(case.case_id, case.key) for case in fixed],
-            ]
+            cases = {part: [(case.case_id, case.key, case.label) for case in cases] for part, cases in parts.items()}
+            content = [FORMAT, model, seed, how, cases, [(case.case_id, case.key) for case in fixed]]
             tasks.append(
                 FoldTask(
                     model=model,
@@ -124,6 +132,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
                     augment=study.augment,
                     resolution=resolution,
                     start=start,
+                    columns=table,
                     features=features,
                     training=parts["train"],
                     validation=parts["val"],
@@ -132,6 +141,10 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution) -> list[FoldTask
                 )
             )
     return tasks
+
+
+def _digest(table: pd.DataFrame | None) -> str:
+    return "" if table is None else hash_content(table.to_csv(float_format="%.9g"))
 
 
 def _select_parts(

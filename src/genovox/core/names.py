@@ -1,0 +1,97 @@
+"""Names in a study file: those that do not exist are refused, never ignored."""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from genovox.core.errors import StudyError
+from genovox.core.sections import ORACLE, TABULAR
+
+_COUNT, _DELAY = r"[1-9]\d{0,3}", r"@[1-9]\d{0,3}s"
+_CHANNEL = re.compile(
+    rf"pre|(post|subtraction)({_COUNT}|{_DELAY})|washout|enhancement({_COUNT})?|washin|ser|time-to-peak"
+    rf"|initial-area({_DELAY})?|ktrans|ve|vp"
+)
+CHANNEL_NAMES = (
+    "pre",
+    "post1",
+    "post@90s",
+    "subtraction1",
+    "subtraction@90s",
+    "washout",
+    "enhancement",
+    "enhancement1",
+    "washin",
+    "ser",
+    "time-to-peak",
+    "initial-area",
+    "ktrans",
+    "ve",
+    "vp",
+)
+NETWORK_SIDES = (
+    dict.fromkeys(("light", "light-batchnorm", "light-separable", "light-separable-batchnorm"), 16)
+    | {f"resnet{depth}{reading}": 32 for reading in ("", "-dilated") for depth in (10, 18, 34, 50, 101, 152, 200)}
+    | {"densenet121": 32}
+)
+"""Smallest side in voxels of a volume that each network takes."""
+MODEL_NAMES = (*NETWORK_SIDES, *TABULAR, ORACLE)
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """Network and weights of a model: ``resnet50@medicalnet`` starts from weights, ``resnet50`` has none."""
+    network, _, weights = model.partition("@")
+    return network, weights
+
+
+def model_folder(model: str) -> str:
+    """Name of a model's folder in ``RUN/train``; a path to weights must not become folders."""
+    return re.sub(r"[^A-Za-z0-9._@-]+", "-", model)
+
+
+def minimum_side(model: str) -> int:
+    """Smallest side in voxels of a volume that a model takes."""
+    return NETWORK_SIDES.get(split_model(model)[0], 1)
+
+
+def refuse_names(content: dict[str, Any], name: str) -> None:
+    """Refuse names of channels and models that are unknown or stand twice.
+
+    Args:
+        content: The study file as parsed, valid by its schema.
+        name: The file's name, for the message.
+
+    Raises:
+        StudyError: Naming each such key, its value and what to use.
+    """
+    lines = list(_find_odd(content, "preprocess", "channels", _is_channel, CHANNEL_NAMES))
+    lines += _find_odd(content, "train", "models", _is_model, MODEL_NAMES)
+    if lines:
+        raise StudyError("\n".join(f"{name}: {line}" for line in lines))
+
+
+def _is_channel(channel: str) -> bool:
+    return _CHANNEL.fullmatch(channel) is not None
+
+
+def _is_model(model: str) -> bool:
+    network, weights = split_model(model)
+    return network in NETWORK_SIDES if weights else model in MODEL_NAMES
+
+
+def _find_odd(
+    content: dict[str, Any], table: str, key: str, is_known: Callable[[str], bool], valid: tuple[str, ...]
+) -> Iterator[str]:
+    """One line for each name of a list that is unknown or stands twice."""
+    names = content.get(table, {}).get(key, [])
+    for position, entry in enumerate(names):
+        place = f"{table}.{key}[{position}] = {json.dumps(entry)}"
+        if entry in names[:position]:
+            yield f"{place}: stands twice; remove one"
+        elif not is_known(entry):
+            network, at, weights = entry.partition("@")
+            nearest = difflib.get_close_matches(network, valid, n=1)
+            advice = f'did you mean "{nearest[0]}{at}{weights}"?' if nearest else f"use {', '.join(valid)}"
+            yield f"{place} is unknown; {advice}"

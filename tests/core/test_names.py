@@ -1,0 +1,94 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genovox.core.errors import StudyError
+from genovox.core.names import (
+    CHANNEL_NAMES,
+    MODEL_NAMES,
+    minimum_side,
+    model_folder,
+    refuse_names,
+    split_model,
+)
+
+
+def _lines(content: dict[str, Any]) -> list[str]:
+    with pytest.raises(StudyError) as caught:
+        refuse_names(content, "study.toml")
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("name", [*CHANNEL_NAMES, "post7", "subtraction12", "initial-area@60s"])
+def test_channels_of_today_pass(name: str) -> None:
+    refuse_names({"preprocess": {"channels": [name]}}, "study.toml")
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_models_of_today_pass(name: str) -> None:
+    refuse_names({"train": {"models": [name]}}, "study.toml")
+
+
+@pytest.mark.parametrize("name", ["resnet50@medicalnet", "light@self", "resnet18@../old/best.pth"])
+def test_a_network_may_start_from_weights(name: str) -> None:
+    refuse_names({"train": {"models": [name]}}, "study.toml")
+    assert "@".join(split_model(name)) == name
+
+
+@pytest.mark.parametrize("name", ["radiomics@self", "oracle@x", "vgg@medicalnet", "resnet50@", "@self"])
+def test_nothing_else_does(name: str) -> None:
+    assert "is unknown" in _lines({"train": {"models": [name]}})[0]
+
+
+def test_a_near_network_is_named_with_its_weights() -> None:
+    (line,) = _lines({"train": {"models": ["resent50@medicalnet"]}})
+    assert line.endswith('is unknown; did you mean "resnet50@medicalnet"?')
+
+
+@given(st.text(min_size=1))
+def test_a_folder_is_one_folder(model: str) -> None:
+    assert not set(model_folder(model)) & set("/\\ \0")
+
+
+def test_weights_beside_the_study_make_no_folders() -> None:
+    assert model_folder("resnet18@../old/best.pth") == "resnet18@..-old-best.pth"
+    assert model_folder("light-separable") == "light-separable"
+    assert minimum_side("resnet50@medicalnet") == 32
+    assert minimum_side("clinical") == 1
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    lines = _lines(
+        {"preprocess": {"channels": ["wahsout", "zzz"]}, "train": {"models": ["lihgt", "vgg", "resnet50-dilate"]}}
+    )
+    assert 'preprocess.channels[0] = "wahsout" is unknown; did you mean "washout"?' in lines[0]
+    assert 'preprocess.channels[1] = "zzz" is unknown; use pre, post1' in lines[1]
+    assert 'train.models[0] = "lihgt" is unknown; did you mean "light"?' in lines[2]
+    assert 'train.models[1] = "vgg" is unknown; use light' in lines[3]
+    assert 'train.models[2] = "resnet50-dilate" is unknown; did you mean "resnet50-dilated"?' in lines[4]
+
+
+@pytest.mark.parametrize("name", ["post0", "subtraction0", "post01", "subtraction", "post@0s"])
+def test_there_is_no_phase_zero_after_contrast(name: str) -> None:
+    assert "is unknown" in _lines({"preprocess": {"channels": [name]}})[0]
+
+
+def test_a_name_stands_once() -> None:
+    assert "stands twice; remove one" in _lines({"train": {"models": ["light", "light"]}})[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*CHANNEL_NAMES, "post12", "initial-area@60s", "wash", "post", "pre1", "post@0s", "ser2", "post@90", "POST1"],
+)
+def test_the_names_are_those_of_the_kinetics(name: str) -> None:
+    from genovox.volumes.kinetics import parse_channel
+
+    try:
+        parse_channel(name)
+    except ValueError:
+        assert "is unknown" in _lines({"preprocess": {"channels": [name]}})[0]
+    else:
+        refuse_names({"preprocess": {"channels": [name]}}, "study.toml")
