@@ -31,7 +31,7 @@ def test_forward_stays_light_at_96(separable: bool, gflop: float) -> None:
 def test_maps_are_an_eighth_of_the_input(shape: tuple[int, int, int]) -> None:
     with torch.device("meta"):
         plain, separable = (
-            LightNet(2, separable=separable).features(torch.zeros(1, 2, *shape)) for separable in (0, 1)
+            LightNet(2, separable=separable).features(torch.zeros(1, 2, *shape)) for separable in (False, True)
         )
     assert plain.shape == (1, 64, *(-(-side // 8) for side in shape))
     assert separable.shape == (1, 128, *plain.shape[2:])

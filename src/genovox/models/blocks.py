@@ -240,8 +240,7 @@ def mean_pool(x: Tensor) -> Tensor:
 def halved_mean(x: Tensor) -> Tensor:
     """The pool of ``mean_pool`` as means of neighbours, one axis after the other; an odd last voxel is left out."""
     for dim in (2, 3, 4):
-        half = x.shape[dim] // 2
-        first, second = x.narrow(dim, 0, 2 * half).unflatten(dim, (half, 2)).unbind(dim + 1)
+        first, second = x.unfold(dim, 2, 2).unbind(-1)
         x = (first + second) / 2
     return x
 

@@ -22,10 +22,10 @@ NETWORKS: Mapping[str, Callable[[int], Network]] = MappingProxyType(
         "light-batchnorm": partial(LightNet, norm="batch"),
         "light-separable": partial(LightNet, separable=True),
         "light-separable-batchnorm": partial(LightNet, separable=True, norm="batch"),
+        **{f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS},
+        **{f"resnet{depth}-dilated": partial(ResNet, depth=depth, reading="dilated") for depth in LAYOUTS},
+        "densenet121": DenseNet121,
     }
-    | {f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS}
-    | {f"resnet{depth}-dilated": partial(ResNet, depth=depth, reading="dilated") for depth in LAYOUTS}
-    | {"densenet121": DenseNet121}
 )
 
 
