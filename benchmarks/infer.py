@@ -131,7 +131,7 @@ def train(network: Network, crops: Tensor, labels: Tensor, epochs: int) -> None:
         for rows in torch.split(torch.randperm(len(crops), generator=generator), 16):
             loss = functional.binary_cross_entropy_with_logits(network(crops[rows]), labels[rows])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
     network.eval()
 

@@ -16,14 +16,18 @@ from genovox.models.resnet import LAYOUTS, ResNet
 FORMAT = 1
 """Raised by one whenever the same seed gives other networks: finished folds are then trained anew."""
 
+_RESNETS: dict[str, Callable[[int], Network]] = {f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS}
+_DILATED: dict[str, Callable[[int], Network]] = {
+    f"resnet{depth}-dilated": partial(ResNet, depth=depth, reading="dilated") for depth in LAYOUTS
+}
 NETWORKS: Mapping[str, Callable[[int], Network]] = MappingProxyType(
     {
         "light": LightNet,
         "light-batchnorm": partial(LightNet, norm="batch"),
         "light-separable": partial(LightNet, separable=True),
         "light-separable-batchnorm": partial(LightNet, separable=True, norm="batch"),
-        **{f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS},
-        **{f"resnet{depth}-dilated": partial(ResNet, depth=depth, reading="dilated") for depth in LAYOUTS},
+        **_RESNETS,
+        **_DILATED,
         "densenet121": DenseNet121,
     }
 )
