@@ -1,5 +1,6 @@
 """The explain stage: maps of the cases one would ask about first."""
 
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from genovox.learning.checkpoint import load_network
 from genovox.preprocess.cache import load_mask
 from genovox.scans.inspection import read_image
 from genovox.train.fitted import attach_map, load_map
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 METHOD = "gradcam"
@@ -60,9 +63,13 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
 
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noqa: ARG001 - every stage builds alike
     """Write ``<case_id>/gradcam.nii.gz`` in the scan's space, ``<case_id>/gradcam.png`` and ``summary.json``."""
-    model = study.train.models[0]
-    chosen = choose_cases(_read_scores(stage.run, model), study.explain.cases_per_group)
-    entries = [_explain_case(study, stage, model, row) for row in chosen.to_dict("records")]
+    model = next(iter(study.train.networks), "")
+    entries = []
+    if model:
+        chosen = choose_cases(_read_scores(stage.run, model), study.explain.cases_per_group)
+        entries = [_explain_case(study, stage, model, row) for row in chosen.to_dict("records")]
+    else:
+        log.info("explain: no model of this study looks at voxels, so there is nothing to map")
     summary = {"method": METHOD, "model": model, "cases": [asdict(entry) for entry in entries]}
     write_json(stage.folder / "summary.json", summary)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from genovox.core.artifacts import read_json, read_table, require_stage
 from genovox.core.errors import UsageError
-from genovox.core.sections import ORACLE, PreprocessTable
+from genovox.core.sections import ORACLE, TABULAR, PreprocessTable
 from genovox.learning.checkpoint import load_network
 from genovox.models.blocks import Network
 from genovox.train.crossval import NETWORKS
@@ -62,7 +62,9 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
                 f"{run}: its {name} was made anew after its networks were trained; run first: genovox run {run}"
             )
     models = train["parts"]["config"]["models"]
-    models = [name for name in models if name != ORACLE]
+    models = [name for name in models if name != ORACLE and name not in TABULAR]
+    if not models:
+        raise UsageError(f"{run} has no network, and only networks score a scan; add one to train.models")
     model = model or models[0]
     if model not in models:
         raise UsageError(f"--model must be one of {', '.join(models)}, got {model!r}")

@@ -1,0 +1,125 @@
+"""Every kind of model in one study: networks from nothing and from weights, frozen ones, and models of columns."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from genovox.cli.main import run_command
+from genovox.core.artifacts import read_json, read_table
+from genovox.models.build import build_network
+from tests.conftest import FinishedRun
+
+
+@pytest.fixture(scope="module")
+def study(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished study with weights beside it: a light network's own, in another's clothes."""
+    folder = tmp_path_factory.mktemp("models") / "study"
+    shutil.copytree(finished_run.study.parent, folder)
+    torch.manual_seed(11)
+    network = build_network("light", 1)
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    (folder / "old").mkdir()
+    torch.save({"state_dict": state, "epoch": 3}, folder / "old" / "best.pth")
+    torch.save({"conv1.weight": torch.zeros(1)}, folder / "other.pth")
+    return folder / "study.toml"
+
+
+def _train(study: Path, models: list[str], *more: str) -> int:
+    names = ", ".join(f'"{model}"' for model in models)
+    return run_command(["train", str(study), "--quiet", "--set", f"train.models=[{names}]", *more])
+
+
+def test_weights_and_columns_run_on_the_same_folds(study: Path) -> None:
+    models = ["light", "light@old/best.pth", "radiomics", "metadata"]
+    assert _train(study, models) == 0
+    train = study.parent / "runs" / "small" / "train"
+    table = read_table(train / "predictions.csv")
+    assert list(dict.fromkeys(table["model"])) == models
+    tested = table[table["part"] == "test"]
+    cases = {model: sorted(zip(rows["fold"], rows["case_id"], strict=True)) for model, rows in tested.groupby("model")}
+    assert all(found == cases["light"] for found in cases.values())
+    report = read_json(train / "light@old-best.pth" / "weights.json")
+    assert report["coverage"]["percent"] == 100
+    assert report["coverage"]["reshaped"] == ["conv1.weight"]
+    assert report["file"]["path"] == "best.pth"
+    scores = {model: rows["score"].astype(float).to_numpy() for model, rows in table.groupby("model", sort=False)}
+    assert not np.allclose(scores["light"], scores["light@old/best.pth"])
+    fit = read_json(train / "radiomics" / "repeat-0" / "fold-0" / "fold.json")
+    assert fit["candidates"] >= fit["terms"] > 0
+    networks = read_json(train / "networks.json")
+    assert {name.split("/")[0] for name in networks} == {"light", "light@old-best.pth"}
+
+
+def test_the_rest_of_the_road_takes_them(study: Path) -> None:
+    models = '["metadata", "light@old/best.pth", "radiomics"]'
+    assert run_command(["run", str(study), "--quiet", "--set", f"train.models={models}"]) == 0
+    run = study.parent / "runs" / "small"
+    assert read_json(run / "evaluate" / "metrics.json")["primary"] == "metadata"
+    assert read_json(run / "explain" / "summary.json")["model"] == "light@old/best.pth"
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert "light@old/best.pth" in page
+    image = next((study.parent).glob("*.nii.gz"), None) or next(study.parent.rglob("*.nii.gz"))
+    manifest = pd.read_csv(study.parent / "manifest.csv", dtype=str)
+    images = [str(study.parent / name) for name in manifest["image"].iloc[0].split(";")]
+    assert image.exists()
+    assert run_command(["predict", str(run), *images]) == 0
+
+
+def test_changed_weights_train_their_folds_anew_and_no_others(study: Path) -> None:
+    assert _train(study, ["light", "light@old/best.pth"]) == 0
+    train = study.parent / "runs" / "small" / "train"
+
+    def stamps(model: str) -> list[int]:
+        return [path.stat().st_mtime_ns for path in sorted((train / model).rglob("fold.json"))]
+
+    plain, begun = stamps("light"), stamps("light@old-best.pth")
+    torch.manual_seed(12)
+    torch.save(build_network("light", 1).state_dict(), study.parent / "old" / "best.pth")
+    assert _train(study, ["light", "light@old/best.pth"]) == 0
+    assert stamps("light") == plain
+    assert all(new != old for new, old in zip(stamps("light@old-best.pth"), begun, strict=True))
+
+
+def test_a_frozen_encoder_is_read_once_and_probed(study: Path) -> None:
+    models = ["light@old/best.pth"]
+    assert _train(study, models, "--set", 'train.transfer="frozen"') == 0
+    train = study.parent / "runs" / "small" / "train" / "light@old-best.pth"
+    assert len(list(train.glob("features-*.npz"))) == 1
+    history = read_table(train / "repeat-0" / "fold-0" / "history.csv")
+    assert list(history["epoch"]) == ["1"]
+    from safetensors.torch import load_file
+
+    first, second = (load_file(train / "repeat-0" / f"fold-{fold}" / "network.safetensors") for fold in (0, 1))
+    assert torch.equal(first["block2.conv2.weight"], second["block2.conv2.weight"])
+    assert not torch.equal(first["fc.weight"], second["fc.weight"])
+
+
+@pytest.mark.parametrize(
+    ("models", "more", "words"),
+    [
+        (["light@other.pth"], [], "must fit 95% of the encoder's parameters"),
+        (["light@gone.pth"], [], "gone.pth is not there"),
+        (["resnet18@medicalnet"], ["--set", "preprocess.shape=[32, 32, 32]"], ""),
+        (["light"], ["--set", 'train.parts={light = ["conv1"]}'], "starts from no weights"),
+        (["clinical"], [], "give cohort.clinical, or leave clinical out"),
+    ],
+)
+def test_what_cannot_be_started_says_why(
+    study: Path, models: list[str], more: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _train(study, models, *more) in {2, 3}
+    assert words in capsys.readouterr().err
+
+
+def test_a_search_is_kept_with_the_fold(study: Path) -> None:
+    options = ["--set", "train.search.learning_rate=[0.0001, 0.003]", "--set", "train.search.folds=2"]
+    assert _train(study, ["light"], *options) == 0
+    fold = study.parent / "runs" / "small" / "train" / "light" / "repeat-0" / "fold-0"
+    table = read_table(fold / "search.csv").astype(float)
+    assert list(table.columns) == ["learning_rate", "loss_0", "loss_1", "loss"]
+    best = table.loc[table["loss"].idxmin(), "learning_rate"]
+    assert read_json(fold / "fold.json")["settings"] == {"learning_rate": best}
