@@ -1,7 +1,7 @@
 """Repeated cross-validation: every model of every fold, in parallel, each fold kept once it is finished."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from genovox.core.tasks import Inner, run_many, show_progress
 from genovox.dataset.cases import read_prepared_cases, refuse_damaged
 from genovox.dataset.features import open_features
 from genovox.learning.journal import HISTORY, count_epochs
+from genovox.learning.memory import available_mb
 from genovox.learning.resolution import RECORDED, Resolution, resolve
 from genovox.learning.start import Start, build_start
 from genovox.train.baselines import score_oracle
 from genovox.train.fold import share_features, train_fold
+from genovox.train.needs import ModelNeed, count_workers, list_needs, suggest_settings
 from genovox.train.plan import FORMAT, FoldTask, open_starts, plan_tasks
 
 log = logging.getLogger(__name__)
@@ -74,7 +76,9 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     """
     resolution = Resolution(**stage.config["resolved"])
     write_json(stage.folder / "resolved.json", asdict(resolution))
-    at_once = workers or resolution.default_workers
+    needs = list_needs(study, resolution)
+    at_once = workers or count_workers(needs, resolution)
+    warn_of_memory(study, needs, resolution)
     cases = list(read_prepared_cases(stage.run).values())
     columns = {
         model: open_features(model, study, stage.run, cases, at_once)
@@ -135,6 +139,20 @@ def try_weights(study: Study, folder: Path, starts: Mapping[str, Start]) -> None
                 log.warning("%s: %s", model, warning)
             report = {"file": start.weights.as_dict(), "coverage": coverage.as_dict() if coverage else {}}
             write_json(folder / model_folder(model) / WEIGHTS, report)
+
+
+def warn_of_memory(study: Study, needs: Sequence[ModelNeed], resolution: Resolution) -> None:
+    """Say before an out-of-memory what to change."""
+    memory_mb = available_mb()
+    for need in needs:
+        for line in suggest_settings(need, study, resolution, memory_mb)[:1]:
+            log.warning(
+                "%s may need %.1f GB a fold, there are %.1f; try %s (all ways: genovox doctor STUDY)",
+                need.model,
+                need.memory.total_mb / 1024,
+                memory_mb / 1024,
+                line,
+            )
 
 
 def _hash_weights(study: Study, run: Path, device: str) -> dict[str, str]:
