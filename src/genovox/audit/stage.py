@@ -13,6 +13,7 @@ from genovox.audit.verdict import reach_verdict
 from genovox.cohort.gates import DUPLICATE_VOLUMES, EXCLUSIONS, read_acceptances, split_labels
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json
+from genovox.core.sections import SELF
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.evaluate.predictions import gather_units, validate_predictions
@@ -73,7 +74,7 @@ def audit_run(study: Study, run: Path) -> dict[str, Any]:
     verdict = reach_verdict(checks, finding, auc, p, study.audit.minimum_auc)
     return {
         **asdict(verdict),
-        "headline": describe_headline(model, auc, block, metrics["label_unit"]),
+        "headline": describe_headline(model, auc, block, metrics["label_unit"]) + _describe_pretraining(run, model),
         "model": model,
         "rules": {"minimum_auc": study.audit.minimum_auc, "permutation_p": 0.025, "confidence": 0.95},
         "checks": [asdict(check) for check in checks],
@@ -95,6 +96,13 @@ def describe_headline(model: str, auc: Metric, block: dict[str, Any], label_unit
         else "(too few patients for an interval)"
     )
     return f"{model}: AUC {auc.estimate:.2f} {interval}, mean within fold; {who}"
+
+
+def _describe_pretraining(run: Path, model: str) -> str:
+    """A network that was pretrained on the scans it is tested on says so beside its figure."""
+    path = run / "pretrain" / "pretrain.json"
+    is_transductive = model.endswith(f"@{SELF}") and path.exists() and read_json(path)["transductive"]
+    return "; transductive: pretrained on the test patients' scans too" if is_transductive else ""
 
 
 def _read_exclusions(run: Path) -> pd.DataFrame:

@@ -69,8 +69,8 @@ class Road:
         Raises:
             UsageError: Naming the stage, what changed and the command that mends it.
         """
-        for upstream in STAGES[: STAGES.index(name)]:
-            if upstream in _READ_BY[name]:
+        for upstream in _READ_BY[name]:
+            if upstream in list_stages(self.study):
                 stage = self.open_stage(upstream, recorded=True)
                 if not stage.is_current():
                     # A run that nothing was done for yet is no folder to name.
@@ -114,9 +114,16 @@ def open_road(target: Path, settings: Settings, *, quiet: bool, verbose: bool) -
         yield Road(study, run, settings, target)
 
 
+def list_stages(study: Study) -> tuple[str, ...]:
+    """The stages of a study in their order; what some model starts from comes before it is trained."""
+    place = STAGES.index("train")
+    return (*STAGES[:place], *(("pretrain",) if study.train.pretrained else ()), *STAGES[place:])
+
+
 def travel(target: Path, stages: tuple[str, ...], settings: Settings, *, quiet: bool, verbose: bool) -> None:
-    """Bring stages up to date, in order, and say where the result is."""
+    """Bring stages up to date, in order, and say where the result is; no stages named are all of the study's."""
     with open_road(target, settings, quiet=quiet, verbose=verbose) as road:
+        stages = stages or list_stages(road.study)
         if settings.dry_run:
             _foresee(road, stages)
             return
@@ -206,6 +213,7 @@ def _module(name: str) -> StageModule:
 _MODULES = {
     "cohort": "genovox.cohort.stage",
     "preprocess": "genovox.preprocess.stage",
+    "pretrain": "genovox.pretrain.stage",
     "train": "genovox.train.crossval",
     "evaluate": "genovox.evaluate.stage",
     "audit": "genovox.audit.stage",
@@ -215,7 +223,8 @@ _MODULES = {
 _READ_BY: dict[str, tuple[str, ...]] = {
     "cohort": (),
     "preprocess": ("cohort",),
-    "train": ("cohort", "preprocess"),
+    "pretrain": ("cohort", "preprocess"),
+    "train": ("cohort", "preprocess", "pretrain"),
     "evaluate": ("cohort", "preprocess", "train"),
     "audit": ("cohort", "preprocess", "train", "evaluate"),
     "explain": ("cohort", "preprocess", "train", "evaluate"),

@@ -42,10 +42,9 @@ def _make_verb(name: str, text: str, example: str) -> Callable[..., None]:
         verbose: Verbose = False,
     ) -> None:
         from genovox.cli.road import Settings, travel
-        from genovox.core.artifacts import STAGES
 
         settings = Settings(tuple(assignments or ()), out, workers, device, as_json, dry_run, accept or [], reason)
-        travel(study, STAGES if name == "run" else (name,), settings, quiet=quiet, verbose=verbose)
+        travel(study, () if name == "run" else (name,), settings, quiet=quiet, verbose=verbose)
 
     verb.__name__ = name
     verb.__doc__ = f"{text}\n\nExample: genovox {example}"
@@ -118,6 +117,11 @@ STAGE_VERBS = (
         "cohort", "Read manifest and labels, say who is in and who is not, and plan the folds.", "cohort study.toml"
     ),
     preprocess,
+    _make_verb(
+        "pretrain",
+        "Let networks learn from the scans of untested patients; models named NETWORK@self start from there.",
+        "pretrain study.toml",
+    ),
     _make_verb("train", "Train and score every network of every fold; finished folds are kept.", "train study.toml"),
     _make_verb("evaluate", "Compute figures with intervals from the predictions.", "evaluate runs/my-study"),
     _make_verb("audit", "Check: is it biology, the scanner, or chance?", "audit runs/my-study"),

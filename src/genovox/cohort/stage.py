@@ -29,7 +29,7 @@ from genovox.cohort.gates import (
 from genovox.cohort.intake import Intake, LabelSource, take_in
 from genovox.cohort.manifest import describe_columns, hash_listed
 from genovox.cohort.matching import match_patients
-from genovox.cohort.splits import CHECKSUM, RELATIVE, plan_folds, set_aside, write_folds
+from genovox.cohort.splits import CHECKSUM, RELATIVE, connect_groups, plan_folds, set_aside, write_folds
 from genovox.core.artifacts import Stage, hash_content, recall, write_json, write_table, write_text
 from genovox.core.case import SCAN_PREFIX, Case, cases_table
 from genovox.core.errors import DataError, StudyError
@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 FORMAT = 3
 INSPECTION_FORMAT = 2
 CLINICAL = "clinical.csv"
+UNTESTED = "untested.csv"
+"""Cases without a label, for ``genovox pretrain``; the same columns as ``cases.csv``."""
+GROUPED = ["patient_id", "family_id"]
 FEWEST_ALIKE = 3
 """Patients who must share a word for it to leave the clinical table; free text and names are shared by nobody."""
 OTHER = "other"
@@ -69,6 +72,8 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
     hashed = hash_listed(study.root, [name for name in names if not intake.inputs.get(name)])
     inputs = {name: intake.inputs.get(name) or hashed[name] for name in names}
     config = study.as_dict()["cohort"]
+    if study.train.pretrained:
+        config["untested"] = "listed"
     return Stage("cohort", run, FORMAT, config | {"accepted": read_acceptances(run)}, {}, inputs, study.seed)
 
 
@@ -122,11 +127,36 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     write_table(stage.folder / "balance.csv", _compare(intake, evidence, included, chosen, study.cohort.matching.on))
     pass_gates(table, lost, missing, read_acceptances(stage.run))
     write_table(stage.folder / "cases.csv", table)
+    if study.train.pretrained:
+        untested = find_untested(intake, evidence, chosen)
+        write_table(stage.folder / UNTESTED, cases_table(untested))
+        log.info("cohort: %d cases of %d untested patients to pretrain on", *count_patients(untested))
     clinic = describe_clinic(intake, chosen, study.cohort.genes)
     if clinic.shape[1] > 1:
         write_table(stage.folder / CLINICAL, clinic)
     write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, chosen))
     log.info("cohort: %s", summarise_flow(flow))
+
+
+def find_untested(intake: Intake, evidence: Sequence[LabelEvidence], chosen: Sequence[Case]) -> list[Case]:
+    """Cases that lack nothing but a label, of patients and families that no fold will test.
+
+    Args:
+        intake: Every case there could be.
+        evidence: Of each case's label, in the same order.
+        chosen: The cases of the study.
+    """
+    pairs = zip(intake.cases, evidence, strict=True)
+    candidates = [case for case, proof in pairs if proof.label is None and case.case_id not in intake.lost]
+    frame = pd.DataFrame([(case.patient_id, case.family_id) for case in (*chosen, *candidates)], columns=GROUPED)
+    groups = connect_groups(frame, GROUPED)
+    tested = set(groups[: len(chosen)].tolist())
+    return [case for case, group in zip(candidates, groups[len(chosen) :], strict=True) if int(group) not in tested]
+
+
+def count_patients(cases: Sequence[Case]) -> tuple[int, int]:
+    """Cases and patients."""
+    return len(cases), len({case.patient_id for case in cases})
 
 
 def _choose(study: Study, stage: Stage, intake: Intake, cases: list[Case]) -> tuple[list[Case], list[Exclusion]]:

@@ -31,9 +31,11 @@ from genovox.core.errors import DataError, DiskFullError, TableError, UsageError
 log = logging.getLogger(__name__)
 
 STAGES = ("cohort", "preprocess", "train", "evaluate", "audit", "explain", "report")
+"""What every study goes through; where a model starts from ``@self``, ``pretrain`` comes before ``train``."""
 RESULTS = {
     "cohort": ("cases.csv", "exclusions.csv", "flow.json"),
     "preprocess": ("cases.csv", "volumes", "masks", "qc"),
+    "pretrain": ("pretrain.json",),
     "train": ("predictions.csv", "networks.json"),
     "evaluate": ("metrics.json", "operating_points.json", "curves"),
     "audit": ("audit.json",),
@@ -234,7 +236,7 @@ class Stage:
     """One stage of a run: where its files are and what they depend on.
 
     Attributes:
-        name: One of ``STAGES``.
+        name: A key of ``RESULTS``.
         run: Folder of the run.
         format: Raised by one whenever the stage's files change their meaning.
         config: The stage's slice of the study.

@@ -9,6 +9,8 @@ from genovox.core.errors import StudyError
 
 SCHEMA = 1
 ORACLE = "oracle"
+SELF = "self"
+"""Weights that ``genovox pretrain`` makes of the study's own untested patients."""
 TABULAR = ("radiomics", "metadata", "clinical")
 """Models of table columns: what a network must be compared with."""
 TRUTH = "truth.csv"
@@ -266,6 +268,11 @@ class TrainTable(Table):
     tracking: Literal["none", "mlflow"] = "none"
     search: SearchTable = SearchTable()
 
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """The networks that start from what ``genovox pretrain`` makes for this study."""
+        return tuple(model.partition("@")[0] for model in self.models if model.endswith(f"@{SELF}"))
+
     def is_frozen(self, model: str) -> bool:
         """Whether a model's encoder stays as its weights file has it."""
         return self.transfer == "frozen" and "@" in model
@@ -291,6 +298,19 @@ class TrainTable(Table):
                 f"{name}: the first of train.models is the study's primary model, the oracle knows the truth of a "
                 'simulated cohort and cannot be it; put a network first, such as ["light", "oracle"]'
             )
+
+
+class PretrainTable(Table):
+    """``[pretrain]``: what ``NETWORK@self`` learns from scans without labels, and how."""
+
+    cases: Literal["untested", "all"] = "untested"
+    epochs: PositiveInt = 100
+    batch_size: int = Field(default=16, ge=2)
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: float = Field(default=1e-2, ge=0)
+    gradient_norm: PositiveFloat = 5.0
+    warmup_epochs: int = Field(default=5, ge=0)
+    hidden: float = Field(default=0.6, gt=0, lt=1)
 
 
 class EvaluateTable(Table):

@@ -24,6 +24,7 @@ from genovox.core.sections import (
     EvaluateTable,
     ExplainTable,
     PreprocessTable,
+    PretrainTable,
     ReportTable,
     StudyTable,
     Table,
@@ -42,6 +43,7 @@ class Study(Table):
     cohort: CohortTable
     preprocess: PreprocessTable = PreprocessTable()
     augment: AugmentTable = AugmentTable()
+    pretrain: PretrainTable = PretrainTable()
     train: TrainTable = TrainTable()
     evaluate: EvaluateTable = EvaluateTable()
     audit: AuditTable = AuditTable()

@@ -12,6 +12,11 @@ from genovox.models.blocks import Network
 from genovox.models.build import build_network
 
 
+def pretrained_path(run: Path, network: str) -> Path:
+    """Where a run keeps what ``genovox pretrain`` made of a network."""
+    return run / "pretrain" / f"{network}.safetensors"
+
+
 def save_network(path: Path, network: Network, *, name: str, channels: int) -> None:
     """Write a network's weights with its name and channels."""
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}

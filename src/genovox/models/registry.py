@@ -17,11 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from genovox.core.errors import DataError, UsageError
-from genovox.core.sections import Table
+from genovox.core.sections import SELF, Table
 
 CACHE_VARIABLE = "GENOVOX_WEIGHTS"
-SELF = "self"
-"""The name of what ``genovox pretrain`` wrote for the same study."""
 
 REGISTRY = "weights.toml"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

@@ -87,28 +87,18 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     """
     (stage.folder / AUGMENT_SHEET).unlink(missing_ok=True)
     cases = read_cases(stage.run / "cohort" / "cases.csv")
-    tasks = _plan_tasks(study, stage, cases)
-    new = _find_new(tasks)
-    failures = _preprocess_all(new, workers or available_cores())
-    made = [case for case in cases if case.case_id not in failures]
+    rows, failures, cached = prepare_cases(study, stage, cases, stage.folder, workers or available_cores())
     excluded = [
         Exclusion("case", case.case_id, case.patient_id, "preprocess", "preprocess", failures[case.case_id], case.label)
         for case in cases
         if case.case_id in failures
     ]
     write_table(stage.folder / "exclusions.csv", exclusions_table(excluded))
-    if not made:
+    if not rows:
         reasons = "; ".join(sorted(set(failures.values()))[:3])
         raise DataError(f"no case of {len(cases)} could be preprocessed: {reasons}")
-    places = {task.case_id: task.voxels for task in tasks}
-    rows = [
-        {"case_id": case.case_id, "key": places[case.case_id].name}
-        | _link_case(stage.folder, case, places[case.case_id])
-        for case in made
-    ]
     _write_landmarks(stage.folder, rows)
     flag_outliers(rows)
-    _remove_strangers(stage.folder, {case.case_id for case in made})
     write_table(stage.folder / "cases.csv", pd.DataFrame(rows))
     if excluded:
         log.warning(
@@ -119,9 +109,41 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
             excluded[0].reason,
         )
     warned = [row for row in rows if row["warnings"]]
-    log.info("preprocess: %d cases (%d from the cache), %d failed", len(made), len(cases) - len(new), len(failures))
+    log.info("preprocess: %d cases (%d from the cache), %d failed", len(rows), cached, len(failures))
     if warned:
-        log.warning("%d of %d cases have warnings, such as %s: %s", len(warned), len(made), *_first_warning(warned))
+        log.warning("%d of %d cases have warnings, such as %s: %s", len(warned), len(rows), *_first_warning(warned))
+
+
+def prepare_cases(
+    study: Study, stage: Stage, cases: list[Case], folder: Path, workers: int
+) -> tuple[list[dict[str, Any]], dict[str, str], int]:
+    """Preprocess cases, or take them from the cache, and link what was made into a folder that holds nothing else.
+
+    Args:
+        study: The study.
+        stage: Its preprocess stage, which says how.
+        cases: Of the cohort's archive or manifest.
+        folder: Gets ``volumes/``, ``masks/`` and ``qc/``.
+        workers: Processes.
+
+    Returns:
+        A row a case that was made, why the others failed, and how many were in the cache.
+
+    Raises:
+        DataError: If the machine failed one.
+    """
+    tasks = _plan_tasks(study, stage, cases)
+    new = _find_new(tasks)
+    failures = _preprocess_all(new, workers)
+    places = {task.case_id: task.voxels for task in tasks}
+    made = [case for case in cases if case.case_id not in failures]
+    rows = [
+        {"case_id": case.case_id, "key": places[case.case_id].name} | _link_case(folder, case, places[case.case_id])
+        for case in made
+    ]
+    if rows:
+        _remove_strangers(folder, {case.case_id for case in made})
+    return rows, failures, len(cases) - len(new)
 
 
 def _plan_tasks(study: Study, stage: Stage, cases: list[Case]) -> list[_Task]:

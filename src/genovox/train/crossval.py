@@ -164,7 +164,7 @@ def _hash_weights(study: Study, run: Path, device: str) -> dict[str, str]:
         known = record["parts"]["inputs"] if record else {}
         if all(name in known for name in names.values()):
             return {name: known[name] for name in names.values()}
-    starts = open_starts(study) if models else {}
+    starts = open_starts(study, run) if models else {}
     return {name: start.weights.sha256 for model, name in names.items() if (start := starts[model]).weights}
 
 

@@ -16,6 +16,7 @@ from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
 from genovox.dataset.loader import FORMAT as LOADER_FORMAT
+from genovox.learning.checkpoint import pretrained_path
 from genovox.learning.loop import FORMAT as LOOP_FORMAT
 from genovox.learning.resolution import Resolution
 from genovox.learning.start import Start, open_start
@@ -69,7 +70,7 @@ class FoldTask:
         return record.exists() and bool(read_json(record)["key"] == self.key)
 
 
-def open_starts(study: Study) -> dict[str, Start]:
+def open_starts(study: Study, run: Path) -> dict[str, Start]:
     """What each network of a study starts from.
 
     Raises:
@@ -79,7 +80,8 @@ def open_starts(study: Study) -> dict[str, Start]:
     odd = [model for model in study.train.parts if model not in study.train.networks]
     if odd:
         raise UsageError(f"train.parts names {odd[0]}, which is not in train.models; add it there or drop the part")
-    return {model: open_start(model, study.root, study.train.parts) for model in study.train.networks}
+    pretrained = {network: pretrained_path(run, network) for network in study.train.pretrained}
+    return {model: open_start(model, study.root, study.train.parts, pretrained) for model in study.train.networks}
 
 
 def plan_tasks(study: Study, run: Path, resolution: Resolution, columns: Mapping[str, pd.DataFrame]) -> list[FoldTask]:
@@ -101,7 +103,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution, columns: Mapping
     fixed = _present(folds.fixed_test, prepared)
     if folds.fixed_test:
         _refuse_one_class(fixed, "fixed test part")
-    starts = open_starts(study)
+    starts = open_starts(study, run)
     tasks = []
     for model in study.train.fitted:
         start, table = starts.get(model), columns.get(model)

@@ -1,0 +1,1 @@
+"""Learning from scans without labels, before the networks of a study are trained."""
