@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from genovox.core.study import Study
-from genovox.learning.memory import available_mb, estimate_training
 from genovox.learning.resolution import Resolution
+from genovox.train.memory import available_mb, estimate_training
 from genovox.train.needs import count_workers, list_needs, suggest_settings
 
 RESOLUTION = Resolution("cpu", "32-true", 1, "channels_last_3d", compile=False, torch=torch.__version__)

@@ -59,8 +59,8 @@ def _examine(target: Path, assignments: tuple[str, ...], device: str) -> dict[st
     from dataclasses import asdict
 
     from genovox.core.study import Study
-    from genovox.learning.memory import available_mb
     from genovox.learning.resolution import resolve
+    from genovox.train.memory import available_mb
     from genovox.train.needs import count_workers, list_needs, suggest_settings
 
     study = Study.load_snapshot(target, assignments) if target.is_dir() else Study.load(target, assignments)

@@ -17,11 +17,11 @@ from genovox.core.tasks import Inner, run_many, show_progress
 from genovox.dataset.cases import read_prepared_cases, refuse_damaged
 from genovox.dataset.features import open_features
 from genovox.learning.journal import HISTORY, count_epochs
-from genovox.learning.memory import available_mb
 from genovox.learning.resolution import RECORDED, Resolution, resolve
 from genovox.learning.start import Start, build_start
 from genovox.train.baselines import score_oracle
 from genovox.train.fold import share_features, train_fold
+from genovox.train.memory import available_mb
 from genovox.train.needs import ModelNeed, count_workers, list_needs, suggest_settings
 from genovox.train.plan import FORMAT, FoldTask, open_starts, plan_tasks
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from genovox.core.names import split_model
 from genovox.core.study import Study
-from genovox.learning.memory import MemoryNeed, available_mb, estimate_training
 from genovox.learning.resolution import Resolution
+from genovox.train.memory import MemoryNeed, available_mb, estimate_training
 
 SPARE = 0.9
 """Part of the memory that folds may plan with."""
