@@ -48,5 +48,5 @@ def test_the_study_file_page_lists_every_key() -> None:
 def _keys(content: dict[str, object], prefix: str = "") -> set[str]:
     keys = set()
     for name, value in content.items():
-        keys |= _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
+        keys |= _keys(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {prefix + name}
     return keys

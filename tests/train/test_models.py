@@ -10,7 +10,11 @@ import torch
 
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_json, read_table
+from genovox.dataset.cases import read_prepared_cases
+from genovox.learning.checkpoint import load_network
+from genovox.learning.loop import score_cases
 from genovox.models.build import build_network
+from genovox.predict.bundle import load_bundle
 from tests.conftest import FinishedRun
 
 
@@ -113,6 +117,25 @@ def test_what_cannot_be_started_says_why(
 ) -> None:
     assert _train(study, models, *more) in {2, 3}
     assert words in capsys.readouterr().err
+
+
+def test_members_of_a_fold_are_averaged_and_all_score_new_scans(study: Path) -> None:
+    assert _train(study, ["light"], "--set", "train.members=2") == 0
+    run = study.parent / "runs" / "small"
+    fold = run / "train" / "light" / "repeat-0" / "fold-0"
+    folders = [fold, fold / "member-2"]
+    cases = read_prepared_cases(run)
+    written = read_table(fold / "scores.csv")
+    chosen = [cases[case_id] for case_id in written["case_id"]]
+    scores = [
+        score_cases(load_network(folder / "network.safetensors", name="light", channels=3), chosen, "cpu", 8)
+        for folder in folders
+    ]
+    assert not np.allclose(scores[0], scores[1])
+    np.testing.assert_allclose(np.mean(scores, axis=0), written["score"].astype(float), atol=1e-6)
+    assert len(load_bundle(run).networks) == 2 * len(read_json(run / "train" / "networks.json"))
+    assert _train(study, ["light"]) == 0
+    assert not (fold / "member-2").exists()
 
 
 def test_a_search_is_kept_with_the_fold(study: Path) -> None:

@@ -30,8 +30,7 @@ from genovox.core.errors import DataError, DiskFullError, TableError, UsageError
 
 log = logging.getLogger(__name__)
 
-STAGES = ("cohort", "preprocess", "train", "evaluate", "audit", "explain", "report")
-"""What every study goes through; where a model starts from ``@self``, ``pretrain`` comes before ``train``."""
+STAGES = ("cohort", "preprocess", "train", "evaluate", "audit", "explain", "report")  # pretrain: where asked for
 RESULTS = {
     "cohort": ("cases.csv", "exclusions.csv", "flow.json"),
     "preprocess": ("cases.csv", "volumes", "masks", "qc"),

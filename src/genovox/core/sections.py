@@ -245,6 +245,7 @@ class TrainTable(Table):
     """``[train]``: the models, in the order they are declared; the first is the study's primary model."""
 
     models: tuple[str, ...] = Field(default=("light",), min_length=1)
+    members: PositiveInt = 1
     epochs: PositiveInt = 40
     batch_size: int = Field(default=8, ge=2)
     accumulate: PositiveInt = 1
@@ -265,7 +266,6 @@ class TrainTable(Table):
     test_flips: bool = False
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
-    tracking: Literal["none", "mlflow"] = "none"
     search: SearchTable = SearchTable()
 
     @property

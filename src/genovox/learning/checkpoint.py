@@ -11,6 +11,8 @@ from genovox.core.names import split_model
 from genovox.models.blocks import Network
 from genovox.models.build import build_network
 
+NETWORK = "network.safetensors"
+
 
 def pretrained_path(run: Path, network: str) -> Path:
     """Where a run keeps what ``genovox pretrain`` made of a network."""

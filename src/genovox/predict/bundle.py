@@ -6,10 +6,11 @@ from pathlib import Path
 from genovox.core.artifacts import read_json, read_table, require_stage
 from genovox.core.errors import UsageError
 from genovox.core.sections import ORACLE, TABULAR, PreprocessTable
-from genovox.learning.checkpoint import load_network
+from genovox.learning.checkpoint import NETWORK, load_network
 from genovox.models.blocks import Network
 from genovox.train.crossval import NETWORKS
 from genovox.train.fitted import FittedMap, load_map
+from genovox.train.fold import MEMBER
 
 RANGES = ("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "intensity_p50", "intensity_p99", "foreground_ml")
 
@@ -71,12 +72,12 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     folders = [run / "train" / name for name in read_json(run / "train" / NETWORKS)]
     records = {folder: read_json(folder / "fold.json") for folder in folders}
     own = {folder: record for folder, record in records.items() if record["model"] == model}
+    members = [(folder, place) for folder in own for place in (folder, *sorted(folder.glob(f"{MEMBER}-*")))]
     networks = [
-        load_network(folder / "network.safetensors", name=model, channels=record["channels"])
-        for folder, record in own.items()
+        load_network(place / NETWORK, name=model, channels=own[folder]["channels"]) for folder, place in members
     ]
     settings = PreprocessTable.model_validate(preprocess["parts"]["config"])
-    maps = [load_map(folder, settings) for folder in own]
+    maps = [load_map(folder, settings) for folder, _ in members]
     table = read_table(run / "preprocess" / "cases.csv")
     columns = {name: table[name].astype(float) for name in RANGES if name in table.columns}
     spacing = table["source_spacing_mm"].str.split(";", expand=True).astype(float)

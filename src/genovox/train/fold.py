@@ -1,18 +1,21 @@
 """One fold of one model: train, score, and write its folder."""
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import write_json, write_table
 from genovox.core.sections import TrainTable
+from genovox.core.seeds import derive_seed
 from genovox.core.volume import Array
 from genovox.dataset.cases import PreparedCase
-from genovox.learning.checkpoint import save_network
+from genovox.learning.checkpoint import NETWORK, save_network
 from genovox.learning.journal import EpochRecord, Journal
 from genovox.learning.loop import TrainedNetwork, count_channels, score_cases, train_network
 from genovox.learning.probe import cache_features, fit_probe, pool_features
@@ -25,6 +28,7 @@ from genovox.train.search import Cases, Trial, choose_settings
 from genovox.train.tabular import fit_tabular, save_tabular
 
 SEARCH = "search.csv"
+MEMBER = "member"
 Fit = tuple[dict[str, float], dict[str, Any], str]
 """Score by case, what to keep of the fit, and a word for the log."""
 
@@ -78,13 +82,18 @@ def _train_network(task: FoldTask) -> Fit:
     table, trials = choose_settings(task.table, (*task.training, *task.validation), task.seed, measure)
     if trials:
         write_table(task.folder / SEARCH, _tabulate(trials))
-    with Journal(task.folder) as journal:
-        trained = _train(task, table, task.training, task.validation, journal.add)
+    for old in task.folder.glob(f"{MEMBER}-*"):
+        shutil.rmtree(old)
     cases = (*task.validation, *task.test, *task.fixed_test)
-    scores = score_cases(trained.network, cases, task.resolution.device, table.batch_size, flips=table.test_flips)
-    channels = trained.network.channels
-    save_network(task.folder / "network.safetensors", trained.network, name=task.model, channels=channels)
+    made, scores = [], []
+    for number in range(table.members):
+        trained = _train_member(task, table, number)
+        made.append(trained)
+        scores.append(
+            score_cases(trained.network, cases, task.resolution.device, table.batch_size, flips=table.test_flips)
+        )
     save_map(task.folder, fitted)
+    trained, channels = made[0], made[0].network.channels
     best = trained.best
     facts = {
         "channels": channels,
@@ -93,14 +102,26 @@ def _train_network(task: FoldTask) -> Fit:
         "best_epoch": best.epoch,
         "epochs": len(trained.history),
         "validation_loss": best.validation_loss,
-        "stopped": trained.stopped,
+        "members": table.members,
+        "stopped": "; ".join(member.stopped for member in made if member.stopped),
     }
     note = f"validation loss {best.validation_loss:.3f} in epoch {best.epoch} of {len(trained.history)}"
+    means = np.mean(scores, axis=0).tolist()
     return (
-        dict(zip((case.case_id for case in cases), scores, strict=True)),
+        dict(zip((case.case_id for case in cases), means, strict=True)),
         facts,
-        f"{note}; {trained.stopped}" if trained.stopped else note,
+        f"{note}; {facts['stopped']}" if facts["stopped"] else note,
     )
+
+
+def _train_member(task: FoldTask, table: TrainTable, number: int) -> TrainedNetwork:
+    """The fold's network, or one more of its kind from another seed, in a folder of its own."""
+    folder = task.folder / f"{MEMBER}-{number + 1}" if number else task.folder
+    seed = derive_seed(task.seed, MEMBER, number) if number else task.seed
+    with Journal(folder) as journal:
+        trained = _train(replace(task, seed=seed), table, task.training, task.validation, journal.add)
+    save_network(folder / NETWORK, trained.network, name=task.model, channels=trained.network.channels)
+    return trained
 
 
 def share_features(task: FoldTask, cases: Sequence[PreparedCase]) -> None:
