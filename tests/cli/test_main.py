@@ -80,7 +80,8 @@ def test_wrong_usage_exits_2(
     [
         ("train.epohcs=3", 'did you mean "epochs"?'),
         ("preprocess.bias=n5", 'preprocess.bias = "n5"'),
-        ('train.models=["resnet50@medicalnet"]', "not in genovox"),
+        ('train.models=["lite@self"]', 'did you mean "light@self"?'),
+        ('train.models=["resnet50"]', "resnet50 needs 32 voxels a side"),
         ('train.models=["resnet81"]', 'did you mean "resnet18"?'),
         ("study.schema=99", "update genovox"),
         ("train.epochs=-1", "train.epochs = -1"),

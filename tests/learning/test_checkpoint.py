@@ -35,3 +35,11 @@ def test_other_channels_are_refused(tmp_path: Path) -> None:
     save_network(tmp_path / "n.safetensors", network, name="light", channels=2)
     with pytest.raises(DataError, match="3 channels"):
         load_network(tmp_path / "n.safetensors", name="light", channels=3)
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    network = build_network("light", 1)
+    files = [tmp_path / f"{number}.safetensors" for number in range(12)]
+    for path in files:
+        save_network(path, network, name="light", channels=1)
+    assert len({path.read_bytes() for path in files}) == 1

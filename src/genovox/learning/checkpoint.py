@@ -23,7 +23,8 @@ def save_network(path: Path, network: Network, *, name: str, channels: int) -> N
     """Write a network's weights with its name and channels."""
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with atomic_path(path) as partial:
-        partial.write_bytes(save(state, metadata={"network": name, "channels": str(channels)}))
+        # One entry: several are written in an order that differs, and weights are known by their hash.
+        partial.write_bytes(save(state, metadata={"network": f"{name}, {channels} channels"}))
 
 
 def load_network(path: Path, *, name: str, channels: int) -> Network:

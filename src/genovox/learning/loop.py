@@ -112,11 +112,10 @@ def train_network(
         except NonFiniteError as error:
             stopped = f"stopped in epoch {epoch + 1}: {error}"
             break
-        schedule.observe(validation_loss)
         better = table.keep == "last" or validation_loss < best_loss
-        record = EpochRecord(
-            epoch + 1, table.learning_rate * schedule.factor(epoch), training_loss, validation_loss, better
-        )
+        rate = table.learning_rate * schedule.factor(epoch)
+        record = EpochRecord(epoch + 1, rate, training_loss, validation_loss, better)
+        schedule.observe(validation_loss)
         history.append(record)
         follow(record)
         if better:
