@@ -28,9 +28,9 @@ def test_a_study_is_told_what_it_needs(shapes_study: Callable[..., Path], capsys
     models = ["--set", 'train.models=["light", "resnet50"]', "--set", "preprocess.shape=[256, 256, 256]"]
     assert run_command(["doctor", str(study), *models, "--set", "train.batch_size=64"]) == 0
     out = capsys.readouterr().out
-    assert all(len(line) <= 110 for line in out.splitlines())
+    assert all(len(line) <= 80 for line in out.splitlines())
     assert "folds at once: 1" in out
-    assert "does not fit; try train.batch_size=" in out
+    assert "too much; try train.batch_size=" in out
     assert run_command(["doctor", str(study), *models, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     light, resnet = facts["models"]

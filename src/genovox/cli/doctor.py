@@ -10,7 +10,7 @@ from genovox.cli.options import Assignments, Device, Json
 
 def doctor(
     study: Annotated[
-        Path | None, typer.Argument(metavar="[STUDY]", help="study.toml or a run folder: what would it need?")
+        Path | None, typer.Argument(metavar="STUDY", help="study.toml or a run folder: what would it need?")
     ] = None,
     assignments: Assignments = None,
     device: Device = "auto",
@@ -81,14 +81,14 @@ def _examine(target: Path, assignments: tuple[str, ...], device: str) -> dict[st
 
 
 def _show_needs(facts: dict[str, Any]) -> None:
+    import textwrap
+
     resolved = facts["resolved"]
-    typer.echo(
-        f"a fold: {resolved['precision']} on {resolved['device']}, threads {resolved['threads']}; "
-        f"folds at once: {facts['folds_at_once']}; memory free: {facts['available_mb'] / 1024:.1f} GB"
-    )
-    typer.echo(f"{'model':<28}{'batch':>6}{'weights':>10}{'layers':>10}{'a fold':>10}  (GB, estimated)")
+    typer.echo(f"a fold: {resolved['precision']} on {resolved['device']}, threads {resolved['threads']}")
+    typer.echo(f"folds at once: {facts['folds_at_once']}; memory free: {facts['available_mb'] / 1024:.1f} GB")
+    typer.echo(f"{'model':<28}{'batch':>6}{'weights':>10}{'layers':>10}{'a fold':>10}  (GB, estimate)")
     for row in facts["models"]:
         sizes = (row[name] / 1024 for name in ("weights_mb", "activations_mb", "total_mb"))
         typer.echo(f"{row['model']:<28}{row['batch_size']:>6}" + "".join(f"{size:>10.2f}" for size in sizes))
         for line in row["try"]:
-            typer.echo(f"  does not fit; try {line}")
+            typer.echo(textwrap.fill(line, 78, initial_indent="  too much; try ", subsequent_indent="    "))
