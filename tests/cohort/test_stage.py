@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from genovox.cohort import stage as cohort_stage
-from genovox.cohort.stage import build_stage, open_stage
+from genovox.cohort.stage import _code_words, _tells_label, build_stage, open_stage
 from genovox.core.artifacts import Stage, read_json, read_table
 from genovox.core.errors import DataError, GateError, StudyError
 from genovox.core.study import Study
@@ -255,3 +255,56 @@ def test_the_clinic_is_kept_without_what_tells_a_person_or_a_label(
 def test_a_clinic_that_tells_nothing_leaves_no_table(shapes_study: MakeStudy) -> None:
     rows = [f"P{n:03d},note {n}" for n in range(1, 13)]
     assert not _clinic(shapes_study, "patient_id,remark", rows).exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MutationStatus",
+        "GeneResult",
+        "mutation.status",
+        "mutation(y/n)",
+        "test_result",
+        "pathogenicity",
+        "HBOC",
+        "carrier",
+        "brca1",
+        "BRCA-class",
+        "PALB2 result",
+        "Germline test",
+        "positive",
+    ],
+)
+def test_a_column_that_reads_like_a_result_is_told(name: str) -> None:
+    assert _tells_label(name, ("BRCA1", "PALB2"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "age",
+        "receptor_status",
+        "ERStatus",
+        "HER2 result",
+        "menopausal status",
+        "family_history",
+        "subtype",
+        "grade",
+        "indication",
+        "lymph_node_status",
+        "general_health",
+        "parity",
+        "staging",
+    ],
+)
+def test_what_the_clinic_knows_besides_stays(name: str) -> None:
+    assert not _tells_label(name, ("BRCA1", "BRCA2"))
+
+
+def test_numbers_of_a_register_do_not_leave_and_ages_do() -> None:
+    patients = [f"p{number}" for number in range(40)]
+    assert set(_code_words([str(100 + number) for number in range(40)], patients)) == {"other"}
+    ages = [str(30 + number % 25) for number in range(40)]
+    assert _code_words(ages, patients) == ages
+    sizes = [f"{10 + number / 7:.1f}" for number in range(40)]
+    assert _code_words(sizes, patients) == sizes

@@ -92,3 +92,8 @@ def test_the_names_are_those_of_the_kinetics(name: str) -> None:
         assert "is unknown" in _lines({"preprocess": {"channels": [name]}})[0]
     else:
         refuse_names({"preprocess": {"channels": [name]}}, "study.toml")
+
+
+def test_two_files_of_weights_do_not_share_a_folder() -> None:
+    (line,) = _lines({"train": {"models": ["resnet18@a/b.pth", "light", "resnet18@a-b.pth"]}})
+    assert "resnet18@a/b.pth and resnet18@a-b.pth would share a folder" in line

@@ -81,4 +81,4 @@ def test_learning_from_tested_patients_is_in_the_headline(study: Path) -> None:
 def test_a_study_without_untested_patients_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = write_study(tmp_path, patients=24)
     assert run_command(["run", str(study), *OPTIONS, *SELF]) == 3
-    assert "pretraining needs 10 cases or more, there are 0 without a label" in capsys.readouterr().err
+    assert "pretraining needs 10 patients or more, there are 0 without a label" in capsys.readouterr().err

@@ -85,6 +85,7 @@ def test_a_fold_trains_and_scores_with_its_own_map(cases: list[PreparedCase], tm
         resolution=Resolution("cpu", "32-true", 1, "contiguous", compile=False, torch=torch.__version__),
         start=Start("light"),
         columns=None,
+        encoder_seed=1,
         features=None,
         training=tuple(cases[:4]),
         validation=tuple(cases[2:4]),

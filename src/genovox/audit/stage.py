@@ -13,7 +13,7 @@ from genovox.audit.verdict import reach_verdict
 from genovox.cohort.gates import DUPLICATE_VOLUMES, EXCLUSIONS, read_acceptances, split_labels
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json
-from genovox.core.sections import SELF
+from genovox.core.names import model_folder
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.evaluate.predictions import gather_units, validate_predictions
@@ -100,8 +100,8 @@ def describe_headline(model: str, auc: Metric, block: dict[str, Any], label_unit
 
 def _describe_pretraining(run: Path, model: str) -> str:
     """A network that was pretrained on the scans it is tested on says so beside its figure."""
-    path = run / "pretrain" / "pretrain.json"
-    is_transductive = model.endswith(f"@{SELF}") and path.exists() and read_json(path)["transductive"]
+    path = run / "train" / model_folder(model) / "weights.json"
+    is_transductive = path.exists() and bool(read_json(path)["transductive"])
     return "; transductive: pretrained on the test patients' scans too" if is_transductive else ""
 
 

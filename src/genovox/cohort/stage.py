@@ -48,11 +48,16 @@ UNTESTED = "untested.csv"
 GROUPED = ["patient_id", "family_id"]
 FEWEST_ALIKE = 3
 """Patients who must share a word for it to leave the clinical table; free text and names are shared by nobody."""
+FEWEST_COUNTED = 20
+"""Patients among whom an age or a size repeats itself, and a number of the register does not."""
 OTHER = "other"
 _GENETIC = re.compile(
-    r"(^|[_ -])(label|carriers?|genes?|genetics?|genotype|germline|mutations?|mutated|variants?|hgvs|vus|acmg|class"
-    r"|classification|pathogenic|brca\w*|palb2|chek2|atm|tp53|pten|cdh1|stk11|rad51\w*|bard1)($|[_ -])"
+    r"label|carrier|genotype|germline|mutat|variant|hgvs|vus$|acmg|pathogen|hboc|brca|palb2|chek2|tp53|cdh1|stk11|rad51"
+    r"|bard1|(^| )(atm|pten|vus|genes?|genetics?|class|classification|results?|tests?|tested|positive|status)( |$)"
 )
+"""In a column's name as words: what may be the result of a test."""
+_SAFE = re.compile(r"(^| )(receptor|er|pr|her2|hormone|menopaus\w*|lymph|node|nodal|margin)( |$)")
+"""Results and states of something else."""
 _MEASURED = re.compile(r"[-+]?\d{1,4}([.,]\d+)?")
 
 
@@ -202,7 +207,7 @@ def describe_clinic(intake: Intake, cases: Sequence[Case], genes: Sequence[str])
     """
     rows = {case.case_id: intake.clinical[case.patient_id] for case in cases if case.patient_id in intake.clinical}
     names = list(dict.fromkeys(name for row in rows.values() for name in (*row.details, *row.dates)))
-    told = [name for name in names if _GENETIC.search(name.lower()) or any(g.lower() in name.lower() for g in genes)]
+    told = [name for name in names if _tells_label(name, genes)]
     if told:
         log.warning("the clinical table: %s may tell the label and is left out of models", ", ".join(told))
     table = pd.DataFrame({"case_id": [case.case_id for case in cases]})
@@ -224,6 +229,14 @@ def describe_clinic(intake: Intake, cases: Sequence[Case], genes: Sequence[str])
     return table.assign(**{name: cells for name, cells in columns.items() if {*cells} - {"", OTHER}})
 
 
+def _tells_label(name: str, genes: Sequence[str]) -> bool:
+    """Whether a column's name reads like the result of a genetic test."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = " ".join(re.findall(r"[a-z0-9]+", apart.lower()))
+    is_other = _SAFE.search(words) and not re.search(r"gen|mutat|variant", words)
+    return any(gene.lower() in words for gene in genes) or bool(_GENETIC.search(words) and not is_other)
+
+
 def _count_days(intake: Intake, case: Case, name: str) -> str:
     """Days from the scan to a date of the clinic's, or nothing where either is unknown."""
     row, facts = intake.clinical.get(case.patient_id), intake.facts.get(case.case_id)
@@ -232,7 +245,11 @@ def _count_days(intake: Intake, case: Case, name: str) -> str:
 
 
 def _code_words(cells: list[str], patients: list[str]) -> list[str]:
-    shared = Counter(dict(zip(patients, cells, strict=True)).values())
+    known = {patient: cell for patient, cell in zip(patients, cells, strict=True) if cell}
+    shared = Counter(known.values())
+    counted = [cell for cell in known.values() if re.fullmatch(r"[0-9]+", cell)]
+    if len(counted) == len(known) >= FEWEST_COUNTED and len(set(counted)) > 0.9 * len(counted):
+        return [OTHER if cell else "" for cell in cells]  # whole numbers that hardly repeat: an id, or who came when
     return [cell if not cell or _MEASURED.fullmatch(cell) or shared[cell] >= FEWEST_ALIKE else OTHER for cell in cells]
 
 

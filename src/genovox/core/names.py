@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from genovox.core.errors import StudyError
@@ -68,6 +68,7 @@ def refuse_names(content: dict[str, Any], name: str) -> None:
     """
     lines = list(_find_odd(content, "preprocess", "channels", _is_channel, CHANNEL_NAMES))
     lines += _find_odd(content, "train", "models", _is_model, MODEL_NAMES)
+    lines += _find_shared_folders(content.get("train", {}).get("models", []))
     if lines:
         raise StudyError("\n".join(f"{name}: {line}" for line in lines))
 
@@ -79,6 +80,15 @@ def _is_channel(channel: str) -> bool:
 def _is_model(model: str) -> bool:
     network, weights = split_model(model)
     return network in NETWORK_SIDES if weights else model in MODEL_NAMES
+
+
+def _find_shared_folders(models: Sequence[str]) -> Iterator[str]:
+    """Two files of weights must not share a folder of the run."""
+    known: dict[str, str] = {}
+    for model in dict.fromkeys(models):
+        other = known.setdefault(model_folder(model), model)
+        if other != model:
+            yield f"train.models: {other} and {model} would share a folder in the run; rename one of the files"
 
 
 def _find_odd(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from genovox.core.artifacts import read_json, write_json
 from genovox.core.errors import StudyError
-from genovox.core.names import minimum_side, refuse_names
+from genovox.core.names import minimum_side, refuse_names, split_model
 from genovox.core.sections import (
     ORACLE,
     PRESETS,
@@ -153,7 +153,8 @@ class Study(Table):
         }
         for key in ("tests", "classifications", "coverage"):
             paths[key] = tuple(relative_path(path, root) for path in getattr(study.cohort, key))
-        return study.model_copy(update={"cohort": study.cohort.model_copy(update=paths)})
+        cohort = study.cohort.model_copy(update=paths)
+        return study.model_copy(update={"cohort": cohort, "train": _make_relative(study.train, root)})
 
     def refuse_small_shape(self, name: str) -> None:
         """Refuse, before hours of preprocessing, a crop that a network cannot take.
@@ -168,6 +169,18 @@ class Study(Table):
                     f"{name}: {model} needs {smallest} voxels a side, preprocess.shape is "
                     f"{list(self.preprocess.shape)}; enlarge the shape or leave the network out"
                 )
+
+
+def _make_relative(table: TrainTable, root: Path) -> TrainTable:
+    """Weights by paths relative to the study's folder, as all its paths."""
+
+    def turn(model: str) -> str:
+        network, weights = split_model(model)
+        path = Path(weights).expanduser()
+        return f"{network}@{relative_path(str(path), root)}" if weights and path.is_absolute() else model
+
+    parts = {turn(model): part for model, part in table.parts.items()}
+    return table.model_copy(update={"models": tuple(turn(model) for model in table.models), "parts": parts})
 
 
 def relative_path(path: str, root: Path) -> str:

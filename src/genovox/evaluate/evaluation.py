@@ -8,6 +8,7 @@ import pandas as pd
 
 from genovox.cohort.splits import FIXED
 from genovox.core.errors import UsageError
+from genovox.core.names import model_folder
 from genovox.evaluate.comparison import METHOD, NOTE, compare_with_primary
 from genovox.evaluate.intervals import Clusters, draw_weights
 from genovox.evaluate.predictions import gather_units, validate_predictions
@@ -143,6 +144,6 @@ def _score_models(
 def _name_curves(scores: Mapping[str, BlockScores], suffix: str) -> dict[str, pd.DataFrame]:
     curves = {}
     for model, score in scores.items():
-        curves[f"{model}{suffix}_roc"] = score.roc
-        curves[f"{model}{suffix}_pr"] = score.precision_recall
+        curves[f"{model_folder(model)}{suffix}_roc"] = score.roc
+        curves[f"{model_folder(model)}{suffix}_pr"] = score.precision_recall
     return curves

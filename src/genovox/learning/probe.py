@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from genovox.core.artifacts import atomic_path
@@ -94,7 +95,8 @@ def fit_probe(
     best: tuple[float, float, Array, float] | None = None
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, class_weight="balanced", max_iter=2000)
-        model.fit((rows["train"] - mean) / scale, labels["train"].numpy())
+        with threadpool_limits(1):
+            model.fit((rows["train"] - mean) / scale, labels["train"].numpy())
         weight = model.coef_[0] / scale
         bias = float(model.intercept_[0] - mean @ weight)
         losses = {

@@ -27,6 +27,7 @@ class Bundle:
         ranges: Smallest and largest value of the training cohort by figure.
         phases: Phases of the case that has the fewest.
         most_phases: Phases of the case that has the most.
+        flips: Whether a score is the mean over the volume and its mirror image.
         around_point: Whether each case was cropped around a mark.
     """
 
@@ -37,6 +38,7 @@ class Bundle:
     ranges: dict[str, tuple[float, float]]
     phases: int
     most_phases: int
+    flips: bool
     around_point: bool
 
 
@@ -84,4 +86,7 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     columns |= {f"spacing_{axis}_mm": spacing[index] for index, axis in enumerate("xyz")}
     ranges = {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
     phases = table["phases"].astype(int)
-    return Bundle(settings, model, networks, maps, ranges, int(phases.min()), int(phases.max()), _is_around_points(run))
+    flips = bool(train["parts"]["config"]["test_flips"])
+    return Bundle(
+        settings, model, networks, maps, ranges, int(phases.min()), int(phases.max()), flips, _is_around_points(run)
+    )

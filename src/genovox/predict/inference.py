@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from genovox.cohort.archive import read_exam
 from genovox.cohort.manifest import refuse_disorder
@@ -114,12 +113,13 @@ class Predictor:
 
     def _score(self, done: Preprocessed) -> np.ndarray:
         """Raw score of each network, shape (network,)."""
-        volume = done.volume.array
-        logits = [
-            self.engine.score(index, (fitted(volume, done.landmarks) if fitted else volume)[np.newaxis])
-            for index, fitted in enumerate(self.bundle.maps)
-        ]
-        return torch.cat(logits).double().sigmoid().numpy()
+        scores = []
+        for index, fitted in enumerate(self.bundle.maps):
+            volume = fitted(done.volume.array, done.landmarks) if fitted else done.volume.array
+            faces = [volume, volume[..., ::-1]] if self.bundle.flips else [volume]
+            batch = np.ascontiguousarray(np.stack(faces))
+            scores.append(float(self.engine.score(index, batch).double().sigmoid().mean()))
+        return np.array(scores)
 
 
 def open_predictor(run: Path, *, model: str = "", device: str = "auto", scans: int | None = None) -> Predictor:

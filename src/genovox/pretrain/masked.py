@@ -17,6 +17,7 @@ from genovox.dataset.cases import PreparedCase, load_batch
 from genovox.dataset.loader import iterate_training
 from genovox.learning.journal import EpochRecord
 from genovox.learning.loop import MEMORY_FORMATS, open_fabric
+from genovox.learning.precision import keep_tiny_grids_in_fp32
 from genovox.learning.resolution import Resolution
 from genovox.learning.schedule import Schedule
 from genovox.models.blocks import Network
@@ -79,6 +80,8 @@ def pretrain_network(
     model = Filling(network)
     with torch.no_grad():
         model.eval()(load_batch(training[:1]))  # the head's width is that of the maps
+    if resolution.precision == "bf16-mixed":
+        keep_tiny_grids_in_fp32(network, load_batch(training[:1]))
     model.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), table.learning_rate, weight_decay=table.weight_decay, fused=True)
     module, optimizer = fabric.setup(model, optimizer)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from genovox.cohort.stage import UNTESTED, count_patients
+from genovox.cohort.stage import UNTESTED
 from genovox.core.artifacts import Stage, require_stage, write_json
 from genovox.core.case import Case, read_cases
 from genovox.core.errors import DataError, UsageError
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 RECORD = "pretrain.json"
 FEWEST = 10
-"""Cases under which there is nothing to learn from; one in ten shows the loss and is not learnt from."""
+"""Patients under which there is nothing to learn from; one in ten shows the loss and is not learnt from."""
 
 
 def open_stage(study: Study, run: Path, device: str) -> Stage:
@@ -71,9 +71,10 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
             "pretrain: %d of %d cases cannot be used, such as %s: %s", len(failures), len(cases), case_id, reason
         )
     prepared = _describe_prepared(stage.folder, cases, rows)
-    if len(prepared) < FEWEST:
+    patients = {case.patient_id for case in prepared}
+    if len(patients) < FEWEST:
         raise DataError(
-            f"pretraining needs {FEWEST} cases or more, there are {len(prepared)} without a label that are no "
+            f"pretraining needs {FEWEST} patients or more, there are {len(patients)} without a label that are no "
             f"relatives of tested patients; add untested patients to cohort.images, or drop @{SELF} from train.models"
         )
     training, validation = split_patients(prepared, study.seed)
@@ -83,7 +84,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         stage.folder / RECORD,
         {
             "cases": len(prepared),
-            "patients": count_patients(cases)[1],
+            "patients": len(patients),
             "transductive": any(case.case_id in tested_ids for case in prepared),
             "networks": described,
         },

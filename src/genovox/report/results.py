@@ -87,7 +87,7 @@ class Results:
     def read_curve(self, model: str, kind: str, block: str) -> pd.DataFrame:
         """A mean curve, ``kind`` being ``roc`` or ``pr``: columns x, y, low, high; NaN where there is no band."""
         infix = "_fixed" if block == "fixed" else ""
-        table = pd.read_csv(self.run / "evaluate" / "curves" / f"{model}{infix}_{kind}.csv")
+        table = pd.read_csv(self.run / "evaluate" / "curves" / f"{model_folder(model)}{infix}_{kind}.csv")
         table.columns = ["x", "y", "low", "high"]
         return table
 

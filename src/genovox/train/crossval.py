@@ -8,17 +8,28 @@ from pathlib import Path
 import pandas as pd
 
 from genovox.cohort.splits import FIXED, read_folds
-from genovox.core.artifacts import Stage, hash_file, read_stage, read_table, require_stage, write_json, write_table
+from genovox.core.artifacts import (
+    Stage,
+    hash_file,
+    read_json,
+    read_stage,
+    read_table,
+    require_stage,
+    write_json,
+    write_table,
+)
 from genovox.core.errors import DataError
 from genovox.core.names import model_folder, split_model
-from genovox.core.sections import ORACLE, TRUTH
+from genovox.core.sections import ORACLE, SELF, TRUTH
 from genovox.core.study import Study
 from genovox.core.tasks import Inner, run_many, show_progress
 from genovox.dataset.cases import read_prepared_cases, refuse_damaged
 from genovox.dataset.features import open_features
+from genovox.learning.checkpoint import pretrained_path
 from genovox.learning.journal import HISTORY, count_epochs
 from genovox.learning.resolution import RECORDED, Resolution, resolve
 from genovox.learning.start import Start, build_start
+from genovox.models.registry import hash_sha256
 from genovox.train.baselines import score_oracle
 from genovox.train.fold import share_features, train_fold
 from genovox.train.memory import available_mb
@@ -131,13 +142,18 @@ def try_weights(study: Study, folder: Path, starts: Mapping[str, Start]) -> None
     Raises:
         DataError: If one does not, with what is missing.
     """
+    record = folder.parent / "pretrain" / "pretrain.json"
     for model, start in starts.items():
         if start.weights:
             _, coverage = build_start(start, len(study.preprocess.channels), study.seed)
             log.info("%s\n%s", model, coverage)
             for warning in coverage.warnings if coverage else ():
                 log.warning("%s: %s", model, warning)
-            report = {"file": start.weights.as_dict(), "coverage": coverage.as_dict() if coverage else {}}
+            report = {
+                "file": start.weights.as_dict(),
+                "coverage": coverage.as_dict() if coverage else {},
+                "transductive": split_model(model)[1] == SELF and read_json(record)["transductive"],
+            }
             write_json(folder / model_folder(model) / WEIGHTS, report)
 
 
@@ -161,7 +177,11 @@ def _hash_weights(study: Study, run: Path, device: str) -> dict[str, str]:
     names = {model: f"weights of {model}" for model in models}
     if device == RECORDED:
         record = read_stage(run, "train")
-        known = record["parts"]["inputs"] if record else {}
+        known = dict(record["parts"]["inputs"]) if record else {}
+        for network in study.train.pretrained:
+            # What was pretrained lies in the run itself, and may have been made anew since.
+            path = pretrained_path(run, network)
+            known[names[f"{network}@{SELF}"]] = hash_sha256(path) if path.exists() else "gone"
         if all(name in known for name in names.values()):
             return {name: known[name] for name in names.values()}
     starts = open_starts(study, run) if models else {}

@@ -17,7 +17,7 @@ from genovox.core.volume import Array
 from genovox.dataset.cases import PreparedCase
 from genovox.learning.checkpoint import NETWORK, save_network
 from genovox.learning.journal import EpochRecord, Journal
-from genovox.learning.loop import TrainedNetwork, count_channels, score_cases, train_network
+from genovox.learning.loop import TrainedNetwork, count_channels, open_fabric, score_cases, train_network
 from genovox.learning.probe import cache_features, fit_probe, pool_features
 from genovox.learning.start import build_start
 from genovox.models.blocks import Network
@@ -67,6 +67,7 @@ def _fit_columns(task: FoldTask) -> Fit:
 
 
 def _train_network(task: FoldTask) -> Fit:
+    open_fabric(task.resolution)  # threads and determinism, also where a frozen encoder only reads
     fitted = fit_map(task.training, task.preprocess)
     task = replace(
         task,
@@ -127,7 +128,8 @@ def _train_member(task: FoldTask, table: TrainTable, number: int) -> TrainedNetw
 def share_features(task: FoldTask, cases: Sequence[PreparedCase]) -> None:
     """Compute what a frozen encoder makes of every case, once for all folds of its model."""
     assert task.start is not None
-    network, _ = build_start(task.start, count_channels(cases), task.seed)
+    open_fabric(task.resolution)
+    network, _ = build_start(task.start, count_channels(cases), task.encoder_seed)
     _read_features(task, network, cases)
 
 
@@ -139,8 +141,10 @@ def _train(
     follow: Callable[[EpochRecord], None] = lambda _: None,
 ) -> TrainedNetwork:
     assert task.start is not None
-    network, _ = build_start(task.start, count_channels(training), task.seed)
-    if table.is_frozen(task.model):
+    is_frozen = table.is_frozen(task.model)
+    seed = task.encoder_seed if is_frozen else task.seed
+    network, _ = build_start(task.start, count_channels(training), seed)
+    if is_frozen:
         cases = (*training, *validation)
         trained = fit_probe(network, _read_features(task, network, cases), training, validation)
         follow(trained.best)

@@ -81,7 +81,10 @@ def available_mb() -> int:
     free = next(int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable"))
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii").strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+        rows = Path("/sys/fs/cgroup/memory.stat").read_text(encoding="ascii").splitlines()
     except OSError:
         return free
-    return free if limit == "max" else min(free, (int(limit) - int(used)) // 2**20)
+    # Pages of files that were read are given back as soon as somebody needs them.
+    cached = sum(int(row.split()[1]) for row in rows if row.startswith("inactive_file "))
+    return free if limit == "max" else min(free, (int(limit) - used + cached) // 2**20)

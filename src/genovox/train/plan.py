@@ -37,6 +37,7 @@ class FoldTask:
         key: Hash of everything its scores depend on; a finished fold with this key is kept.
         start: What a network starts from; None for a model of table columns.
         columns: What a model of table columns learns from, a row a case; None for a network.
+        encoder_seed: Decides what a frozen encoder's file leaves open: the same in all folds, which share its features.
         features: Where the features of a frozen encoder are kept for all folds; None where none are, or where a fold
             maps intensities its own way.
     """
@@ -53,6 +54,7 @@ class FoldTask:
     resolution: Resolution
     start: Start | None
     columns: pd.DataFrame | None
+    encoder_seed: int
     features: Path | None
     training: tuple[PreparedCase, ...]
     validation: tuple[PreparedCase, ...]
@@ -115,11 +117,16 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution, columns: Mapping
             how += [study.augment.model_dump(), asdict(resolution)]
         folder = run / "train" / model_folder(model)
         shares = study.train.is_frozen(model) and study.preprocess.normalise != "nyul"
-        features = folder / f"features-{hash_content(how[1])[:12]}.npz" if shares else None
+        encoder_seed = derive_seed(study.seed, "encoder", model)
+        encoder = hash_content([how[:2], asdict(resolution), encoder_seed])
+        features = folder / f"features-{encoder[:12]}.npz" if shares else None
         for repeat, fold in folds.folds:
             parts = _select_parts(folds, prepared, repeat, fold)
             seed = derive_seed(study.seed, "train", model, repeat, fold)
-            cases = {part: [(case.case_id, case.key, case.label) for case in cases] for part, cases in parts.items()}
+            cases = {
+                part: [(case.case_id, case.key, case.label, case.patient_id, case.family_id) for case in cases]
+                for part, cases in parts.items()
+            }
             content = [FORMAT, model, seed, how, cases, [(case.case_id, case.key) for case in fixed]]
             tasks.append(
                 FoldTask(
@@ -135,6 +142,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution, columns: Mapping
                     resolution=resolution,
                     start=start,
                     columns=table,
+                    encoder_seed=encoder_seed,
                     features=features,
                     training=parts["train"],
                     validation=parts["val"],
