@@ -102,6 +102,17 @@ def test_a_frozen_encoder_is_read_once_and_probed(study: Path) -> None:
     assert not torch.equal(first["fc.weight"], second["fc.weight"])
 
 
+def test_what_the_file_leaves_open_is_the_same_in_every_frozen_fold(study: Path) -> None:
+    part = 'train.parts={"light@old/best.pth" = ["conv1"]}'
+    assert _train(study, ["light@old/best.pth"], "--set", 'train.transfer="frozen"', "--set", part) == 0
+    train = study.parent / "runs" / "small" / "train" / "light@old-best.pth" / "repeat-0"
+    from safetensors.torch import load_file
+
+    first, second = (load_file(train / f"fold-{fold}" / "network.safetensors") for fold in (0, 1))
+    assert torch.equal(first["block2.conv2.weight"], second["block2.conv2.weight"])
+    assert not torch.equal(first["fc.weight"], second["fc.weight"])
+
+
 @pytest.mark.parametrize(
     ("models", "more", "words"),
     [
