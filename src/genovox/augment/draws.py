@@ -16,7 +16,7 @@ DIMENSION: dict[Axis, int] = {"z": 1, "y": 2, "x": 3}
 """Where an axis stands in a sample (C, D, H, W)."""
 
 
-def open_generators(seed: int, epoch: int, case_ids: Sequence[str]) -> list[Generator]:
+def open_generators(seed: int, epoch: int, case_ids: Sequence[str], purpose: str = "augment") -> list[Generator]:
     """One CPU generator a sample.
 
     What a case draws depends on these alone: not on its company in the batch, the order of cases or the worker.
@@ -25,8 +25,9 @@ def open_generators(seed: int, epoch: int, case_ids: Sequence[str]) -> list[Gene
         seed: The seed of the fold, which holds study, model, repeat and fold.
         epoch: From 0.
         case_ids: The cases of the batch, in order.
+        purpose: What the draws are for; each purpose has draws of its own.
     """
-    return [Generator().manual_seed(derive_seed(seed, "augment", epoch, case_id)) for case_id in case_ids]
+    return [Generator().manual_seed(derive_seed(seed, purpose, epoch, case_id)) for case_id in case_ids]
 
 
 def draw_uniform(generator: Generator, shape: tuple[int, ...], low: float, high: float) -> Tensor:

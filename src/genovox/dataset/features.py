@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genovox.cohort.stage import CLINICAL
 from genovox.core.artifacts import hash_content, read_table, write_table
 from genovox.core.case import SCAN_PREFIX
 from genovox.core.errors import DataError, TableError
 from genovox.core.study import Study
 from genovox.core.tasks import refuse_machine_failures, run_many, show_progress
 from genovox.core.volume import Affine, Array, Mask, Volume
-from genovox.dataset.cases import PreparedCase
+from genovox.dataset.cases import PreparedCase, read_affines
 from genovox.preprocess.cache import load_mask
 from genovox.preprocess.pipeline import one_thread
 from genovox.radiomics.measure import FORMAT, measure_features
@@ -24,7 +25,6 @@ from genovox.volumes.kinetics import parse_channel
 log = logging.getLogger(__name__)
 
 FEATURES = "features.csv"
-CLINICAL = "clinical.csv"
 _BRIGHT = ("subtraction", "subtraction@", "enhancement", "peak", "washin", "initial-area", "ktrans")
 _SAME_SIDES = 1.01
 
@@ -116,14 +116,14 @@ def _recall(path: Path) -> dict[str, dict[str, str]]:
 def _measure_new(
     cases: Sequence[PreparedCase], keys: dict[str, str], run: Path, channels: tuple[str, ...], workers: int
 ) -> dict[str, dict[str, str]]:
-    table = read_table(run / "preprocess" / "cases.csv", required=("case_id", "affine")).set_index("case_id")
+    affines = read_affines(run)
     tasks = [
         _Task(
             case.case_id,
             keys[case.case_id],
             case.volume,
             run / "preprocess" / "masks" / f"{case.case_id}.npy",
-            np.array([float(cell) for cell in str(table.loc[case.case_id, "affine"]).split(";")]).reshape(4, 4),
+            affines[case.case_id],
             channels,
         )
         for case in cases

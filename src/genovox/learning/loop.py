@@ -234,14 +234,13 @@ class _Training:
         network = self.mean.network.eval()
         self.loss.eval()
         total = 0.0
-        for start in range(0, len(cases), self.table.batch_size):
-            part = cases[start : start + self.table.batch_size]
-            volumes, labels = next(iterate_in_order(part, len(part)))
+        size = self.table.batch_size
+        for number, (volumes, labels) in enumerate(iterate_in_order(cases, size)):
             with self.fabric.autocast():
                 logits = network(self.fabric.to_device(volumes).contiguous(memory_format=self.memory_format))
-            value = float(self.loss(logits.float(), self.fabric.to_device(labels)).item()) * len(part)
+            value = float(self.loss(logits.float(), self.fabric.to_device(labels)).item()) * len(labels)
             if not math.isfinite(value):
-                names = ", ".join(case.case_id for case in part)
+                names = ", ".join(case.case_id for case in cases[number * size : (number + 1) * size])
                 raise NonFiniteError(f"the validation loss must stay finite, it did not in the batch of {names}")
             total += value
         return total / len(cases)

@@ -11,6 +11,7 @@ from genovox.models.blocks import Network
 from genovox.train.crossval import NETWORKS
 from genovox.train.fitted import FittedMap, load_map
 from genovox.train.fold import MEMBER
+from genovox.train.plan import RECORD
 
 RANGES = ("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "intensity_p50", "intensity_p99", "foreground_ml")
 
@@ -72,7 +73,7 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     if model not in models:
         raise UsageError(f"--model must be one of {', '.join(models)}, got {model!r}")
     folders = [run / "train" / name for name in read_json(run / "train" / NETWORKS)]
-    records = {folder: read_json(folder / "fold.json") for folder in folders}
+    records = {folder: read_json(folder / RECORD) for folder in folders}
     own = {folder: record for folder, record in records.items() if record["model"] == model}
     members = [(folder, place) for folder in own for place in (folder, *sorted(folder.glob(f"{MEMBER}-*")))]
     networks = [

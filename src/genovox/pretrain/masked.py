@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,33 +11,20 @@ from genovox.augment.draws import open_generators
 from genovox.augment.pipeline import build_augmentation
 from genovox.core.errors import DataError
 from genovox.core.sections import AugmentTable, PretrainTable
-from genovox.core.seeds import derive_seed
 from genovox.dataset.cases import PreparedCase, load_batch
 from genovox.dataset.loader import iterate_training
 from genovox.learning.journal import EpochRecord
-from genovox.learning.loop import MEMORY_FORMATS, open_fabric
+from genovox.learning.loop import MEMORY_FORMATS, TrainedNetwork, open_fabric
 from genovox.learning.precision import keep_tiny_grids_in_fp32
 from genovox.learning.resolution import Resolution
 from genovox.learning.schedule import Schedule
 from genovox.models.blocks import Network
 
+HIDDEN = "hidden"
 CELL_POINTS = 4
 """Points a side that are filled in for each cell of the last maps; each is the mean of the voxels around it."""
 BLOCKS_A_SIDE = 4
 """Blocks that are hidden or shown together, along the shortest side of a volume."""
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """What came of it.
-
-    Attributes:
-        network: With the weights of the last epoch; its head learnt nothing.
-        history: Losses by epoch; 1 is what guessing each channel's mean would cost.
-    """
-
-    network: Network
-    history: list[EpochRecord]
 
 
 def pretrain_network(
@@ -52,7 +38,7 @@ def pretrain_network(
     seed: int,
     channels: tuple[str, ...] = (),
     follow: Callable[[EpochRecord], None] = lambda _: None,
-) -> Pretrained:
+) -> TrainedNetwork:
     """Train a network's encoder to fill in hidden blocks of volumes; no label is read.
 
     Args:
@@ -65,6 +51,10 @@ def pretrain_network(
         seed: Decides order, augmentation and what is hidden.
         channels: Name of each channel.
         follow: Called after each epoch.
+
+    Returns:
+        The network with the weights of the last epoch, whose head learnt nothing; a loss of 1 is what guessing each
+        channel's mean would cost.
 
     Raises:
         DataError: If the loss stops being a number.
@@ -95,7 +85,7 @@ def pretrain_network(
         total = 0.0
         for volumes, _, case_ids in iterate_training(training, table.batch_size, order):
             batch = augmentation(fabric.to_device(volumes), open_generators(seed, epoch, case_ids))
-            hidden = draw_hidden(batch, table.hidden, _open(seed, epoch, case_ids))
+            hidden = draw_hidden(batch, table.hidden, open_generators(seed, epoch, case_ids, HIDDEN))
             loss = module(batch.contiguous(memory_format=layout), hidden)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
@@ -111,7 +101,7 @@ def pretrain_network(
         rate = table.learning_rate * schedule.factor(epoch)
         history.append(EpochRecord(epoch + 1, rate, total / len(training), validation_loss, epoch + 1 == table.epochs))
         follow(history[-1])
-    return Pretrained(network.eval(), history)
+    return TrainedNetwork(network.eval(), history)
 
 
 class Filling(nn.Module):
@@ -184,10 +174,6 @@ def draw_hidden(volumes: Tensor, share: float, generators: Sequence[Generator]) 
     return mask[:, :, :d, :h, :w].to(volumes.device)
 
 
-def _open(seed: int, epoch: int, case_ids: Sequence[str]) -> list[Generator]:
-    return [Generator().manual_seed(derive_seed(seed, "hidden", epoch, case_id)) for case_id in case_ids]
-
-
 @torch.inference_mode()
 def _measure(
     module: nn.Module, cases: Sequence[PreparedCase], table: PretrainTable, seed: int, device: torch.device
@@ -198,6 +184,6 @@ def _measure(
     for start in range(0, len(cases), table.batch_size):
         part = cases[start : start + table.batch_size]
         volumes = load_batch(part).to(device)
-        hidden = draw_hidden(volumes, table.hidden, _open(seed, 0, [case.case_id for case in part]))
+        hidden = draw_hidden(volumes, table.hidden, open_generators(seed, 0, [case.case_id for case in part], HIDDEN))
         total += module(volumes, hidden).item() * len(part)
     return total / len(cases)

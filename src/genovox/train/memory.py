@@ -16,7 +16,7 @@ COPIES_OF_WEIGHTS = 5
 OVERHEAD = 1.6
 """Gradients of activations and a convolution's workspace, over the activations that autograd keeps.
 
-Measured on the CPU with ``benchmarks/memory.py``: 1.2 to 1.9 for light, resnet10, resnet18 and resnet50.
+Measured on the CPU: 1.2 to 1.9 for light, resnet10 and resnet18.
 """
 BATCH_COPIES = 4
 """Of the input: as read, augmented in two steps, and as the network takes it."""
