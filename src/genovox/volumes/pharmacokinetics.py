@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.signal import lfilter
 
 from genovox.core.errors import ImageError
 
@@ -183,6 +182,9 @@ def fit_tofts(
 
 def _convolve(minutes: Curve, plasma: Curve | None, rates: Curve) -> tuple[Curve, Curve, Curve]:
     """Plasma at the phases, (time,); its convolution with each decay and the derivative by log rate, (rate, time)."""
+    # Here, since few studies ask for these maps and every process of all the others would hold 36 MB for it.
+    from scipy.signal import lfilter  # noqa: PLC0415
+
     start = 0.0 if plasma is None else float(minutes[0])
     end = max(float(minutes[-1]), start + _STEP_MIN)
     grid, step = np.linspace(start, end, min(int((end - start) / _STEP_MIN) + 2, _LONGEST), retstep=True)
