@@ -60,6 +60,7 @@ class LightNet(Network):
         channels: Input channels, 1 or more.
         separable: Depthwise-separable convolutions in the blocks.
         norm: ``group`` (8 groups) or ``batch``.
+        widths: Maps of the stem and of each block, multiples of 8; None: 16, 32, 64, separable 32, 64, 128.
 
     References:
         Howard et al. (2017), doi:10.48550/arXiv.1704.04861. Wu & He (2018), doi:10.1007/978-3-030-01261-8_1.
@@ -68,9 +69,16 @@ class LightNet(Network):
     minimum_side = 16
     stride = 8
 
-    def __init__(self, channels: int, *, separable: bool = False, norm: Norm = "group") -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        separable: bool = False,
+        norm: Norm = "group",
+        widths: tuple[int, int, int] | None = None,
+    ) -> None:
         super().__init__(channels)
-        first, second, third = SEPARABLE_WIDTHS if separable else WIDTHS
+        first, second, third = widths or (SEPARABLE_WIDTHS if separable else WIDTHS)
         self.conv1 = _convolution(channels, first, stride=2, separable=False)
         self.norm1 = _normalisation(norm, first)
         self.block1 = LightBlock(first, second, separable=separable, norm=norm)
