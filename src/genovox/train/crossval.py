@@ -32,6 +32,7 @@ from genovox.learning.start import Start, build_start
 from genovox.models.registry import hash_sha256
 from genovox.train.baselines import score_oracle
 from genovox.train.fold import share_features, train_fold
+from genovox.train.followers import are_together, current_ranks
 from genovox.train.memory import available_mb
 from genovox.train.needs import ModelNeed, count_workers, list_needs, suggest_settings
 from genovox.train.plan import FORMAT, FoldTask, open_starts, plan_tasks
@@ -89,6 +90,9 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     write_json(stage.folder / "resolved.json", asdict(resolution))
     needs = list_needs(study, resolution)
     at_once = workers or count_workers(needs, resolution)
+    if current_ranks().size > 1:
+        log.info("train: %d processes train each network together, one fold after the other", current_ranks().size)
+        at_once = 1
     warn_of_memory(study, needs, resolution)
     cases = list(read_prepared_cases(stage.run).values())
     columns = {
@@ -121,6 +125,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         ):
             if outcome.failure:
                 failures[outcome.item.name] = outcome.failure
+                if not are_together():
+                    break
             advance(f"{outcome.item.name}: {outcome.value or outcome.failure}")
     if failures:
         name, reason = next(iter(failures.items()))

@@ -17,12 +17,13 @@ from genovox.core.volume import Array
 from genovox.dataset.cases import PreparedCase
 from genovox.learning.checkpoint import NETWORK, save_network
 from genovox.learning.journal import EpochRecord, Journal
-from genovox.learning.loop import TrainedNetwork, count_channels, open_fabric, score_cases, train_network
+from genovox.learning.loop import TrainedNetwork, count_channels, open_fabric, score_cases
 from genovox.learning.probe import cache_features, fit_probe, pool_features
 from genovox.learning.start import build_start
 from genovox.models.blocks import Network
 from genovox.models.build import parameter_count
 from genovox.train.fitted import attach_map, fit_map, save_map
+from genovox.train.followers import current_ranks, train_together
 from genovox.train.plan import RECORD, FoldTask
 from genovox.train.search import Cases, Trial, choose_settings
 from genovox.train.tabular import fit_tabular, save_tabular
@@ -104,6 +105,7 @@ def _train_network(task: FoldTask) -> Fit:
         "epochs": len(trained.history),
         "validation_loss": best.validation_loss,
         "members": table.members,
+        "processes": current_ranks().size,
         "stopped": "; ".join(member.stopped for member in made if member.stopped),
     }
     note = f"validation loss {best.validation_loss:.3f} in epoch {best.epoch} of {len(trained.history)}"
@@ -149,8 +151,8 @@ def _train(
         trained = fit_probe(network, _read_features(task, network, cases), training, validation)
         follow(trained.best)
         return trained
-    return train_network(
-        network,
+    return train_together(
+        network=network,
         training=training,
         validation=validation,
         table=table,
