@@ -29,7 +29,7 @@ OPTIONS = ("--set=cohort.splits.folds=2", "--set=train.batch_size=3", "--device=
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a study that is ready to be trained; to be copied."""
+    """The run folder of a study that is ready to be trained; to be copied to its side."""
     folder = tmp_path_factory.mktemp("prepared")
     study = write_study(folder, patients=16)
     for verb in ("cohort", "preprocess"):
@@ -103,8 +103,8 @@ def test_two_gpus_train_the_network_that_one_does(tmp_path: Path) -> None:
     _compare(tmp_path, "cuda", 1e-3)
 
 
-def test_torchrun_writes_what_one_process_writes(prepared: Path, tmp_path: Path) -> None:
-    one, both = (tmp_path / name for name in ("one", "both"))
+def test_torchrun_writes_what_one_process_writes(prepared: Path) -> None:
+    one, both = (prepared.with_name(name) for name in ("one", "both"))
     for run in (one, both):
         shutil.copytree(prepared, run)
     assert run_command(["train", str(one), "--workers=1", "--device=cpu", "--quiet"]) == 0
@@ -129,8 +129,8 @@ def test_torchrun_writes_what_one_process_writes(prepared: Path, tmp_path: Path)
     assert "2 processes train each network together" in (both / "run.log").read_text()
 
 
-def test_a_follower_that_is_killed_ends_the_run_with_an_error(prepared: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_a_follower_that_is_killed_ends_the_run_with_an_error(prepared: Path) -> None:
+    run = prepared.with_name("killed")
     shutil.copytree(prepared, run)
     long = ("--set=train.epochs=100000", "--set=train.patience=100000")
     with _start_two("-m", "genovox", "train", str(run), "--device=cpu", *long) as processes:

@@ -27,6 +27,7 @@ from genovox.train.followers import current_ranks, train_together
 from genovox.train.plan import RECORD, FoldTask
 from genovox.train.search import Cases, Trial, choose_settings
 from genovox.train.tabular import fit_tabular, save_tabular
+from genovox.train.tracking import Tracker
 
 SEARCH = "search.csv"
 MEMBER = "member"
@@ -121,8 +122,17 @@ def _train_member(task: FoldTask, table: TrainTable, number: int) -> TrainedNetw
     """The fold's network, or one more of its kind from another seed, in a folder of its own."""
     folder = task.folder / f"{MEMBER}-{number + 1}" if number else task.folder
     seed = derive_seed(task.seed, MEMBER, number) if number else task.seed
-    with Journal(folder) as journal:
-        trained = _train(replace(task, seed=seed), table, task.training, task.validation, journal.add)
+    name = f"{task.name} {MEMBER} {number + 1}" if table.members > 1 else task.name
+    place = {"model": task.model, "repeat": task.repeat, "fold": task.fold, MEMBER: number + 1, "seed": seed}
+    settings = table.model_dump(exclude={"models", "members", "parts", "search", "tracking"})
+    parameters = place | settings | {f"augment.{key}": value for key, value in task.augment}
+    with Journal(folder) as journal, Tracker(task.tracking, name, parameters) as tracker:
+
+        def follow(record: EpochRecord) -> None:
+            journal.add(record)
+            tracker.add(record)
+
+        trained = _train(replace(task, seed=seed), table, task.training, task.validation, follow)
     save_network(folder / NETWORK, trained.network, name=task.model, channels=trained.network.channels)
     return trained
 
