@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from genovox.augment.draws import open_generators
 from genovox.augment.mixing import MIXTURES
 from genovox.augment.pipeline import build_augmentation
-from genovox.core.errors import DataError
+from genovox.core.errors import DataError, UsageError
 from genovox.core.sections import AugmentTable, TrainTable
 from genovox.dataset.cases import PreparedCase, load_batch
 from genovox.dataset.loader import count_batches, iterate_in_order, iterate_training
@@ -278,6 +278,9 @@ def open_fabric(resolution: Resolution, ranks: Ranks = ALONE, *, thaws: bool = F
         resolution: Device, precision and threads.
         ranks: The processes that train one network together; a device of its own each.
         thaws: Whether parameters take turns to learn.
+
+    Raises:
+        UsageError: If there are more processes than GPUs.
     """
     torch.set_num_threads(resolution.threads)
     on_gpu = resolution.device == "cuda"
@@ -289,6 +292,11 @@ def open_fabric(resolution: Resolution, ranks: Ranks = ALONE, *, thaws: bool = F
     torch.use_deterministic_algorithms(True, warn_only=on_gpu)
     if ranks.size == 1:
         return Fabric(accelerator=resolution.device, devices=1, precision=resolution.precision)
+    if on_gpu and ranks.devices > torch.cuda.device_count():
+        raise UsageError(
+            f"each process needs a GPU of its own, got {ranks.devices} processes and {torch.cuda.device_count()} GPUs; "
+            "lower torchrun's --nproc-per-node, or use --device cpu"
+        )
     fabric = Fabric(
         accelerator=resolution.device,
         devices=ranks.devices,

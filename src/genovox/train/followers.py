@@ -100,6 +100,7 @@ def train_together(**job: Any) -> TrainedNetwork:
 
 
 def _follow(ranks: Ranks) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the first process, which says how to go on
     try:
         while (job := ranks.hear_first(None)) is not None:
             with suppress(DivergedError):

@@ -39,9 +39,9 @@ class FoldTask:
         start: What a network starts from; None for a model of table columns.
         columns: What a model of table columns learns from, a row a case; None for a network.
         encoder_seed: Decides what a frozen encoder's file leaves open: the same in all folds, which share its features.
-        tracking: Where its curves go beside its own folder; None for nowhere.
         features: Where the features of a frozen encoder are kept for all folds; None where none are, or where a fold
             maps intensities its own way.
+        tracking: Where its curves go beside its own folder; None for nowhere.
     """
 
     model: str
@@ -58,11 +58,11 @@ class FoldTask:
     columns: pd.DataFrame | None
     encoder_seed: int
     features: Path | None
-    tracking: Tracking | None
     training: tuple[PreparedCase, ...]
     validation: tuple[PreparedCase, ...]
     test: tuple[PreparedCase, ...]
     fixed_test: tuple[PreparedCase, ...]
+    tracking: Tracking | None = None
 
     @property
     def name(self) -> str:
