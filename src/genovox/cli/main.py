@@ -1,6 +1,7 @@
 """The command ``genovox``: verbs, errors and exit codes."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -36,7 +37,11 @@ INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and leave with its exit code; under torchrun on several processes together."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from genovox.train.followers import run_together
+
+        sys.exit(run_together(lambda: run_command(sys.argv[1:])))
     sys.exit(run_command(sys.argv[1:]))
 
 

@@ -16,7 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "genetics": ("cyvcf2",),
     "pacs": ("highdicom", "dicomweb_client"),
     "radiomics": ("mirp",),
-    "tracking": ("mlflow",),
+    "tracking": ("mlflow", "sqlalchemy", "alembic"),
     "web": ("fastapi", "uvicorn"),
 }
 

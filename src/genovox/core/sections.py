@@ -266,6 +266,7 @@ class TrainTable(Table):
     test_flips: bool = False
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
+    tracking: str = ""
     search: SearchTable = SearchTable()
 
     @property

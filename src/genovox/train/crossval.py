@@ -32,9 +32,11 @@ from genovox.learning.start import Start, build_start
 from genovox.models.registry import hash_sha256
 from genovox.train.baselines import score_oracle
 from genovox.train.fold import share_features, train_fold
+from genovox.train.followers import are_together, current_ranks
 from genovox.train.memory import available_mb
 from genovox.train.needs import ModelNeed, count_workers, list_needs, suggest_settings
 from genovox.train.plan import FORMAT, FoldTask, open_starts, plan_tasks
+from genovox.train.tracking import open_tracking
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:
     read_folds(run)
     resolution = resolve(run / "train", device, study.train)
     content = study.as_dict()
+    content["train"].pop("tracking")  # where curves go changes no score
     config = content["train"] | {"augment": content["augment"], "resolved": asdict(resolution)}
     inputs = {TRUTH: hash_file(study.root / TRUTH)} if ORACLE in study.train.models else {}
     inputs |= _hash_weights(study, run, device)
@@ -83,12 +86,17 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         workers: Folds at once; None lets the machine decide.
 
     Raises:
+        UsageError: If ``train.tracking`` cannot be had.
         DataError: If a fold failed; finished folds are kept.
     """
     resolution = Resolution(**stage.config["resolved"])
     write_json(stage.folder / "resolved.json", asdict(resolution))
+    tracking = open_tracking(study)
     needs = list_needs(study, resolution)
     at_once = workers or count_workers(needs, resolution)
+    if current_ranks().size > 1:
+        log.info("train: %d processes train each network together, one fold after the other", current_ranks().size)
+        at_once = 1
     warn_of_memory(study, needs, resolution)
     cases = list(read_prepared_cases(stage.run).values())
     columns = {
@@ -96,7 +104,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         for model in study.train.fitted
         if model not in study.train.networks
     }
-    tasks = plan_tasks(study, stage.run, resolution, columns)
+    tasks = plan_tasks(study, stage.run, resolution, columns, tracking)
     open_tasks = [task for task in tasks if not task.is_finished()]
     if len(open_tasks) < len(tasks):
         log.info("train: %d of %d folds are finished already", len(tasks) - len(open_tasks), len(tasks))
@@ -121,6 +129,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         ):
             if outcome.failure:
                 failures[outcome.item.name] = outcome.failure
+                if not are_together():
+                    break
             advance(f"{outcome.item.name}: {outcome.value or outcome.failure}")
     if failures:
         name, reason = next(iter(failures.items()))

@@ -17,15 +17,17 @@ from genovox.core.volume import Array
 from genovox.dataset.cases import PreparedCase
 from genovox.learning.checkpoint import NETWORK, save_network
 from genovox.learning.journal import EpochRecord, Journal
-from genovox.learning.loop import TrainedNetwork, count_channels, open_fabric, score_cases, train_network
+from genovox.learning.loop import TrainedNetwork, count_channels, open_fabric, score_cases
 from genovox.learning.probe import cache_features, fit_probe, pool_features
 from genovox.learning.start import build_start
 from genovox.models.blocks import Network
 from genovox.models.build import parameter_count
 from genovox.train.fitted import attach_map, fit_map, save_map
+from genovox.train.followers import current_ranks, train_together
 from genovox.train.plan import RECORD, FoldTask
 from genovox.train.search import Cases, Trial, choose_settings
 from genovox.train.tabular import fit_tabular, save_tabular
+from genovox.train.tracking import Tracker
 
 SEARCH = "search.csv"
 MEMBER = "member"
@@ -104,6 +106,7 @@ def _train_network(task: FoldTask) -> Fit:
         "epochs": len(trained.history),
         "validation_loss": best.validation_loss,
         "members": table.members,
+        "processes": current_ranks().size,
         "stopped": "; ".join(member.stopped for member in made if member.stopped),
     }
     note = f"validation loss {best.validation_loss:.3f} in epoch {best.epoch} of {len(trained.history)}"
@@ -119,8 +122,17 @@ def _train_member(task: FoldTask, table: TrainTable, number: int) -> TrainedNetw
     """The fold's network, or one more of its kind from another seed, in a folder of its own."""
     folder = task.folder / f"{MEMBER}-{number + 1}" if number else task.folder
     seed = derive_seed(task.seed, MEMBER, number) if number else task.seed
-    with Journal(folder) as journal:
-        trained = _train(replace(task, seed=seed), table, task.training, task.validation, journal.add)
+    name = f"{task.name} {MEMBER} {number + 1}" if table.members > 1 else task.name
+    place = {"model": task.model, "repeat": task.repeat, "fold": task.fold, MEMBER: number + 1, "seed": seed}
+    settings = table.model_dump(exclude={"models", "members", "parts", "search", "tracking"})
+    parameters = place | settings | {f"augment.{key}": value for key, value in task.augment}
+    with Journal(folder) as journal, Tracker(task.tracking, name, parameters) as tracker:
+
+        def follow(record: EpochRecord) -> None:
+            journal.add(record)
+            tracker.add(record)
+
+        trained = _train(replace(task, seed=seed), table, task.training, task.validation, follow)
     save_network(folder / NETWORK, trained.network, name=task.model, channels=trained.network.channels)
     return trained
 
@@ -149,8 +161,8 @@ def _train(
         trained = fit_probe(network, _read_features(task, network, cases), training, validation)
         follow(trained.best)
         return trained
-    return train_network(
-        network,
+    return train_together(
+        network=network,
         training=training,
         validation=validation,
         table=table,

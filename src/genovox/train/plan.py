@@ -22,6 +22,7 @@ from genovox.learning.resolution import Resolution
 from genovox.learning.start import Start, open_start
 from genovox.models.build import FORMAT as NETWORK_FORMAT
 from genovox.train.tabular import FORMAT as TABULAR_FORMAT
+from genovox.train.tracking import Tracking
 
 FORMAT = 2
 RECORD = "fold.json"
@@ -40,6 +41,7 @@ class FoldTask:
         encoder_seed: Decides what a frozen encoder's file leaves open: the same in all folds, which share its features.
         features: Where the features of a frozen encoder are kept for all folds; None where none are, or where a fold
             maps intensities its own way.
+        tracking: Where its curves go beside its own folder; None for nowhere.
     """
 
     model: str
@@ -60,6 +62,7 @@ class FoldTask:
     validation: tuple[PreparedCase, ...]
     test: tuple[PreparedCase, ...]
     fixed_test: tuple[PreparedCase, ...]
+    tracking: Tracking | None = None
 
     @property
     def name(self) -> str:
@@ -86,7 +89,13 @@ def open_starts(study: Study, run: Path) -> dict[str, Start]:
     return {model: open_start(model, study.root, study.train.parts, pretrained) for model in study.train.networks}
 
 
-def plan_tasks(study: Study, run: Path, resolution: Resolution, columns: Mapping[str, pd.DataFrame]) -> list[FoldTask]:
+def plan_tasks(
+    study: Study,
+    run: Path,
+    resolution: Resolution,
+    columns: Mapping[str, pd.DataFrame],
+    tracking: Tracking | None = None,
+) -> list[FoldTask]:
     """Every fold of every model that learns, in the order of ``predictions.csv``.
 
     Args:
@@ -94,6 +103,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution, columns: Mapping
         run: Its run folder, with a cohort and preprocessed cases.
         resolution: What the machine decided.
         columns: By model of table columns: a row a case.
+        tracking: Where curves go beside the folds' folders; no part of a key.
 
     Raises:
         SingleClassError: If cases that failed in preprocessing leave a part with one class only.
@@ -112,7 +122,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution, columns: Mapping
         if start is None:
             how: list[object] = [TABULAR_FORMAT, _digest(table)]
         else:
-            settings = study.train.model_dump(exclude={"models", "parts"})
+            settings = study.train.model_dump(exclude={"models", "parts", "tracking"})
             how = [[LOOP_FORMAT, NETWORK_FORMAT, AUGMENT_FORMAT, LOADER_FORMAT], start.as_dict(), settings]
             how += [study.augment.model_dump(), asdict(resolution)]
         folder = run / "train" / model_folder(model)
@@ -144,6 +154,7 @@ def plan_tasks(study: Study, run: Path, resolution: Resolution, columns: Mapping
                     columns=table,
                     encoder_seed=encoder_seed,
                     features=features,
+                    tracking=tracking,
                     training=parts["train"],
                     validation=parts["val"],
                     test=parts["test"],
