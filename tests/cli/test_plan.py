@@ -1,7 +1,6 @@
 """``genovox plan``: without a study, and from a run."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -48,15 +47,12 @@ def test_a_plan_from_a_run_is_kept(small_run: Path, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["now"]["patients"] == 300
 
 
-def test_a_learning_curve_is_told_and_kept(
-    tables_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(tables_run.parents[1], tmp_path / "study")
-    run = tmp_path / "study" / "runs" / "tables"
+def test_a_learning_curve_is_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path, patients=72, shift=1.2)
     assert run_command(["plan", str(run), "--learning-curve", "--draws", "1", "--workers", "1", "--quiet"]) == 0
     shown = capsys.readouterr().out
     assert "Learning curve of clinical" in shown
-    assert json.loads((run / "plan" / "plan.json").read_text())["learning_curve"]["rows"] == 8
+    assert json.loads((run / "plan" / "plan.json").read_text())["learning_curve"]["rows"] == 4
     assert (run / "plan" / "plan.png").exists()
 
 

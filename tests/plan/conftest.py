@@ -20,11 +20,11 @@ from genovox.train.fold import train_fold
 from genovox.train.plan import plan_tasks
 
 
-def write_run(folder: Path, *, patients: int, shift: float, folds: int = 4, columns: int = 12) -> Path:
+def write_run(folder: Path, *, patients: int, shift: float, folds: int = 4, columns: int = 3) -> Path:
     """Every third patient a carrier, scanned once, the first of ``columns`` numbers ``shift`` apart."""
     (folder / "study.toml").write_text(
         '[study]\nname = "tables"\nseed = 5\n[cohort]\nimages = "m.csv"\n'
-        f"[cohort.splits]\nfolds = {folds}\nrepeats = 2\n"
+        f"[cohort.splits]\nfolds = {folds}\nrepeats = 1\n"
         '[train]\nmodels = ["clinical"]\n[evaluate]\nresamples = 200\n',
         encoding="utf-8",
     )
@@ -61,5 +61,5 @@ def write_run(folder: Path, *, patients: int, shift: float, folds: int = 4, colu
 
 @pytest.fixture(scope="session")
 def tables_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 96 patients that learns something, trained and evaluated; read only."""
-    return write_run(tmp_path_factory.mktemp("tables"), patients=96, shift=1.2)
+    """A run of 72 patients that learns something, trained and evaluated; read only."""
+    return write_run(tmp_path_factory.mktemp("tables"), patients=72, shift=1.2)

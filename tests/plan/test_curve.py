@@ -33,8 +33,8 @@ def test_the_largest_size_is_the_run_s_own_headline(tables_run: Path, drawn: tup
     headline = metrics["models"]["clinical"]["cross_validation"]["metrics"]["roc_auc"]["estimate"]
     measured = [point for point in drawn[1].points if point.kind == "measured"]
     assert measured[-1].auc == pytest.approx(headline, abs=1e-6)
-    assert measured[-1].cohort == 96
-    assert drawn[1].rows == 8
+    assert measured[-1].cohort == 72
+    assert drawn[1].rows == 4
     assert [point.training for point in measured] == sorted(point.training for point in measured)
 
 
@@ -52,11 +52,11 @@ def test_a_second_look_trains_nothing_and_a_lost_training_comes_back(
 
 
 def test_a_training_that_fails_is_named_and_the_others_are_kept(tables_run: Path, tmp_path: Path) -> None:
-    blocked = tmp_path / "curve" / "clinical" / "repeat-1"
+    blocked = tmp_path / "curve" / "clinical" / "repeat-0" / "fold-1"
     blocked.parent.mkdir(parents=True)
     blocked.write_text("in the way")
     with pytest.raises(
-        DataError, match=r"trainings failed, such as clinical repeat 1 fold .*only what is not finished"
+        DataError, match=r"trainings failed, such as clinical repeat 0 fold 1.*only what is not finished"
     ):
         _draw(tables_run, tmp_path / "curve")
     assert list((tmp_path / "curve").rglob(RECORD))

@@ -16,7 +16,7 @@ FOUND = Findings("light", 120, 36, 0.7, 0.6, 0.8, 0.6, 3)
 def test_counts_and_headline_are_those_of_the_evaluation(tables_run: Path) -> None:
     findings = read_findings(Study.load_snapshot(tables_run), tables_run)
     block = read_json(tables_run / "evaluate" / "metrics.json")["models"]["clinical"]["cross_validation"]
-    assert (findings.model, findings.patients, findings.positives, findings.models) == ("clinical", 96, 32, 1)
+    assert (findings.model, findings.patients, findings.positives, findings.models) == ("clinical", 72, 24, 1)
     assert findings.auc == block["metrics"]["roc_auc"]["estimate"]
 
 
