@@ -45,11 +45,11 @@ def test_a_plan_from_nothing_has_sizes_but_no_now() -> None:
 
 
 def test_sizes_of_one_class_are_left_out() -> None:
-    prospect = foresee(Question(0.01, 0.7))
+    prospect = foresee(Question(0.005, 0.7))
     assert all(size.positives > 0 for size in prospect.later)
     assert len(prospect.later) < 5
     with pytest.raises(UsageError, match="needs carriers and non-carriers, got 0 and 10"):
-        foresee(Question(0.01, 0.7, patients=10))
+        foresee(Question(0.005, 0.7, patients=10))
 
 
 def test_near_one_the_other_model_is_worse() -> None:

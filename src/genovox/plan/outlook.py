@@ -66,11 +66,11 @@ def conclude(model: str, curve: LearningCurve, *, cohort: int, rows: int) -> Cur
             round(cohort * size / largest),
             round(size),
             float(mean),
-            max(0.0, float(mean - 1.96 * error)),
-            min(1.0, float(mean + 1.96 * error)),
+            max(0.0, float(mean - reach)),
+            min(1.0, float(mean + reach)),
             "measured",
         )
-        for size, mean, error in zip(curve.sizes, curve.means, curve.errors, strict=True)
+        for size, mean, reach in zip(curve.sizes, curve.means, curve.reaches, strict=True)
     ]
     sentence = f"The curve does not say whether more patients would help: {curve.reason}."
     if curve.conclusion == "rises":

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from genovox.core.artifacts import atomic_path
 from genovox.plan.outlook import CurveResult
-from genovox.plan.prospect import Prospect, Question, stand
-from genovox.statistics.sample_size import MINIMUM
+from genovox.plan.prospect import Prospect, Question
+from genovox.statistics.sample_size import MINIMUM, Counts, auc_half_width
 
 _INK, _MUTED, _ACCENT, _LIGHT = "#1c1e21", "#6b7280", "#0b6e8f", "#cfe3ea"
 _PIXELS_PER_INCH = 130
@@ -41,7 +41,7 @@ def draw_plan(path: Path, prospect: Prospect, curve: CurveResult | None = None) 
 def _draw_width(axes: Axes, prospect: Prospect) -> None:
     question = prospect.question
     sizes = _list_sizes(question, prospect)
-    half = np.array([stand(question, size).half_width for size in sizes], np.float64)
+    half = np.array([auc_half_width(question.auc, Counts.split(size, question.prevalence)) for size in sizes])
     low, high = np.clip([question.auc - half, question.auc + half], 0, 1)
     axes.fill_between(sizes, low, high, color=_LIGHT, linewidth=0)
     axes.axhline(question.auc, color=_ACCENT, linewidth=1.6)

@@ -1,11 +1,12 @@
 """What more training patients would give: an inverse power law through AUCs of nested subsamples."""
 
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, sqrt
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from genovox.core.errors import DataError, UsageError
@@ -34,24 +35,24 @@ class LearningCurve:
     Attributes:
         sizes: Training patients, rising, shape (k,).
         means: Mean AUC at each size, shape (k,).
-        errors: Its standard error, shape (k,).
+        reaches: Half the width of its 95% interval, by Student's t, shape (k,).
         law: Asymptote, scale and exponent, shape (3,); scale 0 is a flat line.
         gain: AUC that one more doubling of the patients brought, over the sizes that were tried.
         conclusion: ``rises`` where the interval of ``gain`` lies above 0, else ``does not say``.
         reason: Why, in words.
         resampled: The law of each resample, shape (B, 3).
-        inflation: By which the spread of the resamples is widened.
+        widening: Factor on the spread of the resamples: what rows share, and that they are few.
     """
 
     sizes: Floats
     means: Floats
-    errors: Floats
+    reaches: Floats
     law: Floats
     gain: Estimate
     conclusion: Literal["rises", "does not say"]
     reason: str
     resampled: Floats
-    inflation: float
+    widening: float
 
     def predict(self, sizes: ArrayLike) -> list[Estimate]:
         """The curve at other sizes; beyond the largest it is a guess that the interval does not fully cover.
@@ -64,7 +65,7 @@ class LearningCurve:
             raise UsageError(f"a learning curve is read at numbers of patients above 0, got {wanted.min():g}")
         centre = _evaluate(self.law[None], wanted, self.sizes[-1])[0]
         draws = _evaluate(self.resampled, wanted, self.sizes[-1])
-        bounds = centre + self.inflation * (np.quantile(draws, _TAILS, axis=0) - centre)
+        bounds = centre + self.widening * (np.quantile(draws, _TAILS, axis=0) - centre)
         centre, low, high = np.clip([centre, *bounds], 0, 1)
         # Percentiles of a bent estimate may leave it out; an interval that does would mislead.
         low, high = np.minimum(low, centre), np.maximum(high, centre)
@@ -98,7 +99,7 @@ def fit_learning_curve(
     _refuse_odd(columns, table, inflation, resamples)
     rows = len(table)
     variances = table.var(axis=0, ddof=1)
-    errors = inflation * np.sqrt(variances / rows)
+    quantile = float(student.ppf(_TAILS[1], rows - 1))
     steady = np.maximum(variances, _FLOOR * variances.mean())
     weights = 1 / steady if steady.all() else np.ones(len(columns))
     drawn = np.random.default_rng(seed).integers(rows, size=(resamples, rows))
@@ -112,13 +113,13 @@ def fit_learning_curve(
     return LearningCurve(
         sizes=columns,
         means=table.mean(axis=0),
-        errors=errors,
+        reaches=inflation * quantile * np.sqrt(variances / rows),
         law=law,
         gain=gain,
         conclusion="rises" if rises else "does not say",
         reason=words if rises else f"{words}, an interval that holds 0",
         resampled=resampled,
-        inflation=inflation,
+        widening=inflation * quantile / float(norm.ppf(_TAILS[1])) * sqrt(rows / (rows - 1)),
     )
 
 
