@@ -53,9 +53,9 @@ def test_intervals_of_independent_rows_hold_the_truth() -> None:
     for _ in range(60):
         curve = fit_learning_curve(SIZES, _rows(random, truth, rows=20), resamples=200)
         (ahead,) = curve.predict(400)
-        within += ahead.low <= _law(np.array(400.0), 0.85, 0.12, 0.6) <= ahead.high
-        slope = np.polyfit(doublings, truth, 1)[0]
-        gain_within += curve.gain.low <= slope <= curve.gain.high
+        within += int(ahead.low <= float(_law(np.array(400.0), 0.85, 0.12, 0.6)) <= ahead.high)
+        slope = float(np.polyfit(doublings, truth, 1)[0])
+        gain_within += int(curve.gain.low <= slope <= curve.gain.high)
     assert within >= 52
     assert gain_within >= 52
 
@@ -122,6 +122,6 @@ def test_odd_tables_are_refused(sizes: list[float], aucs: np.ndarray, message: s
 def test_odd_options_are_refused() -> None:
     for options in ({"inflation": 0.5}, {"inflation": float("nan")}, {"resamples": 0}):
         with pytest.raises(UsageError, match="inflation and resamples must be 1 or more"):
-            fit_learning_curve(SIZES, np.full((5, 5), 0.6), **options)  # type: ignore[arg-type]
+            fit_learning_curve(SIZES, np.full((5, 5), 0.6), **options)
     with pytest.raises(UsageError, match="above 0, got -1"):
         fit_learning_curve(SIZES, np.full((5, 5), 0.6)).predict(-1)

@@ -1,5 +1,6 @@
 """Sizes and powers against published values, independent formulas and simulation."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import asinh, ceil, isnan, sqrt
 
@@ -114,7 +115,7 @@ def test_difference_agrees_with_a_simulation_of_paired_scores() -> None:
         scores = noise + np.array([[norm.ppf(0.70)], [norm.ppf(0.80)]]) * sqrt(2) * (np.arange(240) < 80)
         ranks = scores.argsort(axis=1).argsort(axis=1)[:, :80].sum(axis=1)
         draws[number] = (ranks - 80 * 79 / 2) / (80 * 160)
-    correlation = float(np.corrcoef(draws.T)[0, 1])
+    correlation = float(np.asarray(np.corrcoef(draws.T))[0, 1])
     assert correlation < shared
     spread = float((draws[:, 1] - draws[:, 0]).std())
     simulated = norm.cdf(0.1 / spread - 1.96)
@@ -141,13 +142,15 @@ def test_chance_does_not_care_which_class_is_rare_and_grows_with_the_models(few:
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.55, 0.9), st.floats(0.1, 0.9))
 def test_sizes_are_the_fewest_that_do(auc: float, prevalence: float) -> None:
-    for found, suffices in (
-        (patients_for_power(auc, prevalence), lambda group: auc_power(auc, group) >= 0.8),
-        (patients_for_width(auc, prevalence, 0.08), lambda group: auc_half_width(auc, group) <= 0.08),
-    ):
+    sizes = patients_for_power(auc, prevalence), patients_for_width(auc, prevalence, 0.08)
+    for found, suffices in zip(sizes, _suffice(auc), strict=True):
         assert suffices(found)
         few = min(found.positives, found.negatives)
         assert few == 10 or not suffices(_shrink(found, prevalence))
+
+
+def _suffice(auc: float) -> tuple[Callable[[Counts], bool], Callable[[Counts], bool]]:
+    return (lambda group: auc_power(auc, group) >= 0.8), (lambda group: auc_half_width(auc, group) <= 0.08)
 
 
 def _shrink(group: Counts, prevalence: float) -> Counts:
