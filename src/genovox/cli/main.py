@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from genovox.cli import demo, doctor, fetch, init, labels, lesions, phases, predict, simulate, stages
+from genovox.cli import demo, doctor, fetch, init, labels, lesions, phases, plan, predict, simulate, stages
 
 app = typer.Typer(
     name="genovox",
@@ -29,6 +29,7 @@ app.command("labels")(labels.labels)
 app.command("lesions")(lesions.lesions)
 for verb in stages.STAGE_VERBS:
     app.command(verb.__name__)(verb)
+app.command("plan")(plan.plan)
 app.command("predict")(predict.predict)
 app.command("doctor")(doctor.doctor)
 

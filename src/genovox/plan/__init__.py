@@ -1,0 +1,1 @@
+"""Planning: how many patients show what."""
