@@ -330,6 +330,5 @@ def test_no_table_shares_a_field_it_does_not_validate() -> None:
     ],
 )
 def test_snapshots_need_a_schedule_that_can_be_cut(tmp_path: Path, line: str, words: str) -> None:
-    message = _refusal(tmp_path, f"[train]\nsnapshots = 4\n{line}\n")
-    assert re.search(words, message)
-    assert Study.load(_write(tmp_path, "[train]\nsnapshots = 4\n")).train.snapshots == 4
+    assert re.search(words, _refusal(tmp_path, _with("train", f"snapshots = 4\n{line}")))
+    assert Study.load(_write(tmp_path, _with("train", "snapshots = 4"))).train.snapshots == 4

@@ -83,7 +83,8 @@ def test_the_same_command_does_only_what_is_not_finished(
     shutil.copytree(new_scans.parent, folder)
     shutil.copytree(scored, tmp_path / "out")
     before = (scored / "scores.csv").read_bytes()
-    arguments = ["predict", str(finished_run.run), str(folder / "manifest.csv"), f"--out={tmp_path / 'out'}"]
+    images, out = str(folder / "manifest.csv"), f"--out={tmp_path / 'out'}"
+    arguments = ["predict", str(finished_run.run), images, out, "--workers=1"]
     assert run_command(arguments) == 0
     captured = capfd.readouterr()
     assert (tmp_path / "out" / "scores.csv").read_bytes() == before
