@@ -51,10 +51,10 @@ def test_scores_are_those_of_one_scan_alone(finished_run: FinishedRun, new_scans
         paths = [new_scans.parent / "scans" / f"P00{number}_{phase}.nii.gz" for phase in PHASES]
         alone = predict_scan(finished_run.run, paths)
         row = table.loc[f"N{number}"]
-        assert float(row["score_light"]) == pytest.approx(alone.probability, abs=1e-6)
-        assert float(row["sd_light"]) == pytest.approx(alone.spread_sd, abs=1e-6)
-        assert float(row["percentile_light"]) == pytest.approx(alone.place.percentile)
-        assert float(row["percentile_carriers_light"]) == pytest.approx(alone.place.percentile_carriers)
+        assert float(str(row["score_light"])) == pytest.approx(alone.probability, abs=1e-6)
+        assert float(str(row["sd_light"])) == pytest.approx(alone.spread_sd, abs=1e-6)
+        assert float(str(row["percentile_light"])) == pytest.approx(alone.place.percentile)
+        assert float(str(row["percentile_carriers_light"])) == pytest.approx(alone.place.percentile_carriers)
         assert row["warnings"] == " | ".join(alone.warnings)
         assert row["engine_light"] == "torch float32"
         assert row["reason"] == ""
@@ -160,7 +160,7 @@ def test_folders_of_dicom_patients_are_scored_around_their_lesions(
     assert table["warnings"].str.contains("the study holds this scan").all()
     case = cases[0]
     alone = predict_scan(finished_archive_run.run, [study / "dicom" / case.patient_id], point_mm=case.point_mm)
-    assert float(table.loc[case.case_id, "score_light"]) == pytest.approx(alone.probability, abs=1e-6)
+    assert float(str(table.loc[case.case_id, "score_light"])) == pytest.approx(alone.probability, abs=1e-6)
 
 
 @pytest.mark.parametrize(
