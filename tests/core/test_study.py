@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -316,3 +317,18 @@ def test_no_table_shares_a_field_it_does_not_validate() -> None:
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             assert annotation.model_config["extra"] == "forbid", name
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("epochs = 50", "train.snapshots = 4 cuts a cosine schedule .* train.epochs = 50 does not go with that"),
+        ('schedule = "plateau"', "train.schedule = plateau does not go with that"),
+        ("thaw_epochs = 2", "train.thaw_epochs = 2 does not go"),
+        ('transfer = "frozen"', "train.transfer = frozen does not go"),
+        ("search = {epochs = [8, 10]}", "train.epochs = 10 does not go"),
+    ],
+)
+def test_snapshots_need_a_schedule_that_can_be_cut(tmp_path: Path, line: str, words: str) -> None:
+    assert re.search(words, _refusal(tmp_path, _with("train", f"snapshots = 4\n{line}")))
+    assert Study.load(_write(tmp_path, _with("train", "snapshots = 4"))).train.snapshots == 4

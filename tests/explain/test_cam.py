@@ -6,7 +6,7 @@ import torch
 from monai.visualize.class_activation_maps import GradCAM
 from torch import Tensor
 
-from genovox.explain.cam import compute_gradcam, spread_cells
+from genovox.explain.cam import average_gradcams, compute_gradcam, spread_cells
 from genovox.models.blocks import Network
 from genovox.models.build import NETWORKS, build_network
 
@@ -118,3 +118,24 @@ def test_lights_up_where_the_network_looks() -> None:
 def test_no_evidence_is_an_empty_map() -> None:
     volume = torch.ones(1, 16, 16, 16)
     assert compute_gradcam(_Corner(1), volume, for_positive=False).map.max() == 0
+
+
+def test_members_weigh_the_same_however_loud_they_are() -> None:
+    torch.manual_seed(0)
+    networks = [build_network("light", 1).eval() for _ in range(2)]
+    volume = torch.randn(1, 16, 24, 16)
+    alone = [compute_gradcam(network, volume, for_positive=True) for network in networks]
+    with torch.no_grad():
+        networks[1].fc.weight.mul_(100)
+    together = average_gradcams(networks, volume, for_positive=True)
+    mean = (alone[0].map + alone[1].map) / 2
+    np.testing.assert_allclose(together.map, mean / mean.max(), atol=1e-4)
+    assert together.map.max() == pytest.approx(1)
+    assert average_gradcams(networks[:1], volume, for_positive=True).logit == pytest.approx(alone[0].logit)
+
+
+def test_members_without_evidence_give_an_empty_map() -> None:
+    network = build_network("light", 1).eval()
+    with torch.no_grad():
+        network.fc.weight.zero_()
+    assert not average_gradcams([network, network], torch.randn(1, 16, 16, 16), for_positive=True).map.any()

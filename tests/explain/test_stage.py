@@ -38,6 +38,7 @@ def test_few_cases_are_no_error() -> None:
 def test_maps_lie_on_the_scans_own_grid(finished_run: FinishedRun) -> None:
     summary = read_json(finished_run.run / "explain" / "summary.json")
     assert summary["cases"]
+    assert {entry["members"] for entry in summary["cases"]} == {1}
     cases = read_table(finished_run.run / "cohort" / "cases.csv").set_index("case_id")
     for entry in summary["cases"]:
         folder = finished_run.run / "explain" / entry["case_id"]

@@ -1,13 +1,13 @@
 """What the machine decides is decided once."""
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from genovox.core.artifacts import write_json
 from genovox.core.sections import TrainTable
 from genovox.core.tasks import available_cores
-from genovox.learning.resolution import resolve
+from genovox.learning.resolution import record_resolution, resolve
 
 TABLE = TrainTable()
 
@@ -54,6 +54,22 @@ def test_a_study_that_began_on_another_processor_keeps_its_precision(tmp_path: P
     assert resolve(tmp_path, "cpu", TABLE).precision == "bf16-mixed"
     assert resolve(tmp_path, "cpu", TrainTable(precision="bf16")).precision == "bf16-mixed"
     assert resolve(tmp_path, "cpu", TrainTable(precision="fp32")).precision == "32-true"
+
+
+def test_what_was_asked_for_by_name_does_not_outlive_the_asking(tmp_path: Path) -> None:
+    own = resolve(tmp_path, "cpu", TABLE).precision
+    for named, decided in (("bf16", "bf16-mixed"), ("fp32", "32-true")):
+        table = TrainTable.model_validate({"precision": named})
+        record_resolution(tmp_path, resolve(tmp_path, "cpu", table), table)
+        assert resolve(tmp_path, "cpu", table).precision == decided
+        assert resolve(tmp_path, "cpu", TABLE).precision == own
+        assert resolve(tmp_path, "recorded", TABLE).precision == decided
+
+
+def test_auto_keeps_what_auto_once_decided(tmp_path: Path) -> None:
+    decided = replace(resolve(tmp_path, "cpu", TABLE), precision="bf16-mixed")
+    record_resolution(tmp_path, decided, TABLE)
+    assert resolve(tmp_path, "cpu", TABLE) == decided
 
 
 def test_compiling_or_not_is_decided_by_the_study(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from genovox.core.errors import UsageError
 from genovox.core.names import NETWORK_SIDES
 from genovox.models.blocks import Network
 from genovox.models.build import NETWORKS, build_network, parameter_count
+from genovox.models.resnet import WIDTHS
 
 SIDES = st.integers(32, 80)
 LIGHT = ["light", "light-batchnorm", "light-separable", "light-separable-batchnorm"]
@@ -27,8 +28,10 @@ def seeded(name: str, channels: int = 1, seed: int = 0) -> Network:
 
 @cache
 def shared(name: str) -> Network:
-    """Of two channels, for tests that leave its weights alone."""
-    return seeded(name, channels=2)
+    """Of two channels, for tests that leave its weights alone; ResNets have all layers, an eighth of the maps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genovox.models.resnet.WIDTHS", tuple(width // 8 for width in WIDTHS))
+        return seeded(name, channels=2)
 
 
 @cache

@@ -48,11 +48,11 @@ def monai_resnet(
 
 
 def monai_state(depth: int, shortcut: Literal["A", "B"], channels: int = 1, *, bias: bool = False) -> dict[str, Tensor]:
-    """MONAI's names and shapes, a number of its own in every tensor."""
+    """MONAI's names and shapes, a number of its own in every tensor: stored once, however large the tensor."""
     with torch.device("meta"):
         described = monai_resnet(depth, shortcut, channels, bias=bias).state_dict()
     return {
-        name: torch.full(value.shape, number + 1, dtype=value.dtype, device="cpu")
+        name: torch.tensor(number + 1, dtype=value.dtype).expand(value.shape)
         for number, (name, value) in enumerate(described.items())
     }
 

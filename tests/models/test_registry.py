@@ -5,6 +5,7 @@ import json
 import tomllib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,3 +175,19 @@ def test_a_wrong_registry_is_refused(root: Path, text: str, what: str) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         hash_sha256(tmp_path / "none")
+
+
+def test_a_file_is_read_once_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, digest = [], hashlib.file_digest
+
+    def count(file: Any, name: str) -> Any:
+        read.append(name)
+        return digest(file, name)
+
+    monkeypatch.setattr("genovox.models.registry.hashlib.file_digest", count)
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"first")
+    assert hash_sha256(path) == hash_sha256(path) == hashlib.sha256(b"first").hexdigest()
+    assert len(read) == 1
+    path.write_bytes(b"second")
+    assert hash_sha256(path) == hashlib.sha256(b"second").hexdigest()

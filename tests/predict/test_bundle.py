@@ -15,17 +15,17 @@ def test_holds_every_fold_and_the_ranges_of_the_cohort(finished_run: FinishedRun
     bundle = load_bundle(finished_run.run)
     assert bundle.model == "light"
     assert len(bundle.networks) == 3
-    assert bundle.phases == 3
-    assert bundle.ranges["spacing_z_mm"] == (4.0, 4.0)
+    assert bundle.ranges.phases == 3
+    assert bundle.ranges.figures["spacing_z_mm"] == (4.0, 4.0)
     assert not bundle.around_point
-    assert bundle.ranges["intensity_p50"][0] < bundle.ranges["intensity_p50"][1]
+    assert bundle.ranges.figures["intensity_p50"][0] < bundle.ranges.figures["intensity_p50"][1]
 
 
 def test_a_run_of_lesions_crops_around_points(finished_archive_run: FinishedRun) -> None:
     bundle = load_bundle(finished_archive_run.run)
     assert bundle.around_point
     assert bundle.model == "light"
-    assert (bundle.phases, bundle.most_phases) == (4, 5)  # the hospitals differ
+    assert (bundle.ranges.phases, bundle.ranges.most_phases) == (4, 5)  # the hospitals differ
     with pytest.raises(UsageError, match="--model must be one of light, got 'oracle'"):
         load_bundle(finished_archive_run.run, "oracle")
 
@@ -47,13 +47,16 @@ def test_settings_tried_later_do_not_change_what_networks_get(copied: FinishedRu
     for verb in ("evaluate", "train", "report"):
         assert run_command([verb, str(copied.run), "--set", "preprocess.normalise=none", "--quiet"]) == 2
     assert load_bundle(copied.run).preprocess == before.preprocess
-    assert run_command(["preprocess", str(copied.run), "--set", "preprocess.normalise=none", "--quiet"]) == 0
+    assert (
+        run_command(["preprocess", str(copied.run), "--set", "preprocess.normalise=none", "--quiet", "--workers=1"])
+        == 0
+    )
     with pytest.raises(UsageError, match="its preprocess was made anew after its networks were trained"):
         load_bundle(copied.run)
 
 
 def test_networks_of_an_earlier_plan_are_left_alone(copied: FinishedRun) -> None:
-    options = ["--set", "cohort.splits.folds=2", "--set", "train.epochs=1", "--quiet"]
+    options = ["--set", "cohort.splits.folds=2", "--set", "train.epochs=1", "--quiet", "--workers=1"]
     assert run_command(["run", str(copied.study), *options]) == 0
     assert (copied.run / "train" / "light" / "repeat-0" / "fold-2").exists()
     assert len(load_bundle(copied.run).networks) == 2

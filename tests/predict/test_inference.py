@@ -133,7 +133,14 @@ def test_missing_last_phase_is_warned_of_where_channels_allow(finished_run: Fini
     from tests.conftest import write_study
 
     study = write_study(tmp_path, patients=12)
-    options = ["--set", 'preprocess.channels=["pre","subtraction1"]', "--set", "train.epochs=1", "--quiet"]
+    options = [
+        "--set",
+        'preprocess.channels=["pre","subtraction1"]',
+        "--set",
+        "train.epochs=1",
+        "--quiet",
+        "--workers=1",
+    ]
     for verb in ("cohort", "preprocess", "train"):
         assert run_command([verb, str(study), *options]) == 0
     warnings = predict_scan(tmp_path / "runs" / "small", _scan_paths(finished_run)[:2]).warnings

@@ -10,7 +10,16 @@ from genovox.core.artifacts import read_json, read_table
 from genovox.core.case import read_cases
 from tests.conftest import write_study
 
-OPTIONS = ["--quiet", "--set", "pretrain.epochs=2", "--set", "pretrain.batch_size=4", "--set", "train.epochs=1"]
+OPTIONS = [
+    "--quiet",
+    "--workers=1",
+    "--set",
+    "pretrain.epochs=2",
+    "--set",
+    "pretrain.batch_size=4",
+    "--set",
+    "train.epochs=1",
+]
 SELF = ["--set", 'train.models=["light@self", "light"]']
 
 
@@ -37,6 +46,19 @@ def test_nothing_is_pretrained_unless_a_model_starts_there(study: Path, capsys: 
     capsys.readouterr()
     assert run_command(["pretrain", str(study), *OPTIONS]) == 2
     assert "add one such as light@self" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_comes_first(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("cohort", "preprocess"):
+        assert run_command([verb, str(study), *OPTIONS, *SELF]) == 0
+    capsys.readouterr()
+    assert run_command(["train", str(study), *OPTIONS, *SELF, "--dry-run"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("train       would be refused: train reads pretrain, which is not made yet; run first: ")
+    assert "genovox pretrain" in line
+    assert run_command(["run", str(study), *OPTIONS, *SELF, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:4] == ["pretrain    would run: not made yet", "train       would run: pretrain would be made anew"]
 
 
 def test_untested_patients_teach_and_their_relatives_do_not(study: Path) -> None:

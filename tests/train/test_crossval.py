@@ -50,9 +50,17 @@ def test_a_finished_fold_is_kept_and_a_lost_one_comes_back_the_same(copied_run: 
     shutil.rmtree(lost)
     (train / "stage.json").unlink()
     (train / "predictions.csv").unlink()
-    assert run_command(["train", str(copied_run.study), "--quiet"]) == 0
+    assert run_command(["train", str(copied_run.study), "--quiet", "--workers=1"]) == 0
     assert (train / "predictions.csv").read_bytes() == before
     assert (kept / "network.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_where_no_fold_is_open_nothing_is_asked_of_the_machine(
+    copied_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genovox.train.crossval.list_needs", lambda *_: pytest.fail("memory was estimated"))
+    (copied_run.run / "train" / "stage.json").unlink()
+    assert run_command(["train", str(copied_run.study), "--quiet", "--workers=1"]) == 0
 
 
 def test_workers_change_nothing(copied_run: FinishedRun) -> None:
@@ -80,7 +88,7 @@ def test_a_fixed_test_part_is_scored_once_by_all_networks(tmp_path: Path) -> Non
     manifest = pd.read_csv(tmp_path / "manifest.csv", dtype=str, keep_default_na=False)
     manifest["split"] = ["test" if number < 8 else "train" for number in range(28)]
     manifest.to_csv(tmp_path / "manifest.csv", index=False)
-    options = ["--set", 'cohort.splits.part_column="split"', "--set", "train.epochs=1", "--quiet"]
+    options = ["--set", 'cohort.splits.part_column="split"', "--set", "train.epochs=1", "--quiet", "--workers=1"]
     for verb in ("cohort", "preprocess", "train", "evaluate"):
         assert run_command([verb, str(study), *options]) == 0
     run = tmp_path / "runs" / "small"

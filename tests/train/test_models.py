@@ -15,6 +15,7 @@ from genovox.learning.checkpoint import load_network
 from genovox.learning.loop import score_cases
 from genovox.models.build import build_network
 from genovox.predict.bundle import load_bundle
+from genovox.train.fold import list_networks
 from tests.conftest import FinishedRun
 
 
@@ -34,7 +35,7 @@ def study(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -
 
 def _train(study: Path, models: list[str], *more: str) -> int:
     names = ", ".join(f'"{model}"' for model in models)
-    return run_command(["train", str(study), "--quiet", "--set", f"train.models=[{names}]", *more])
+    return run_command(["train", str(study), "--quiet", "--workers=1", "--set", f"train.models=[{names}]", *more])
 
 
 def test_weights_and_columns_run_on_the_same_folds(study: Path) -> None:
@@ -60,7 +61,7 @@ def test_weights_and_columns_run_on_the_same_folds(study: Path) -> None:
 
 def test_the_rest_of_the_road_takes_them(study: Path) -> None:
     models = '["metadata", "light@old/best.pth", "radiomics"]'
-    assert run_command(["run", str(study), "--quiet", "--set", f"train.models={models}"]) == 0
+    assert run_command(["run", str(study), "--quiet", "--workers=1", "--set", f"train.models={models}"]) == 0
     run = study.parent / "runs" / "small"
     assert read_json(run / "evaluate" / "metrics.json")["primary"] == "metadata"
     assert read_json(run / "explain" / "summary.json")["model"] == "light@old/best.pth"
@@ -147,6 +148,34 @@ def test_members_of_a_fold_are_averaged_and_all_score_new_scans(study: Path) -> 
     assert len(load_bundle(run).networks) == 2 * len(read_json(run / "train" / "networks.json"))
     assert _train(study, ["light"]) == 0
     assert not (fold / "member-2").exists()
+
+
+def test_snapshots_are_cycles_of_each_member_and_all_are_averaged(study: Path) -> None:
+    options = ["--set=train.members=2", "--set=train.snapshots=2", "--set=train.test_flips=true"]
+    assert _train(study, ["light"], *options) == 0
+    run = study.parent / "runs" / "small"
+    fold = run / "train" / "light" / "repeat-0" / "fold-0"
+    places = [fold, fold / "snapshot-2", fold / "member-2", fold / "member-2" / "snapshot-2"]
+    assert list_networks(fold) == [place / "network.safetensors" for place in places]
+    cases = read_prepared_cases(run)
+    written = read_table(fold / "scores.csv")
+    chosen = [cases[case_id] for case_id in written["case_id"]]
+    scores = [
+        score_cases(load_network(path, name="light", channels=3), chosen, "cpu", 8, flips=True)
+        for path in list_networks(fold)
+    ]
+    assert len({tuple(one) for one in scores}) == 4
+    np.testing.assert_allclose(np.mean(scores, axis=0), written["score"].astype(float), atol=1e-6)
+    assert [list(read_table(place / "history.csv")["epoch"]) for place in places] == [["1"]] * 4
+    assert read_json(fold / "fold.json")["snapshots"] == 2
+    assert len(load_bundle(run).networks) == 4 * len(read_json(run / "train" / "networks.json"))
+    before = (run / "train" / "predictions.csv").read_bytes()
+    (fold / "fold.json").unlink()  # killed before its end: it starts again, and ends the same
+    (run / "train" / "stage.json").unlink()
+    assert _train(study, ["light"], *options) == 0
+    assert (run / "train" / "predictions.csv").read_bytes() == before
+    assert _train(study, ["light"]) == 0
+    assert list_networks(fold) == [fold / "network.safetensors"]
 
 
 def test_a_search_is_kept_with_the_fold(study: Path) -> None:

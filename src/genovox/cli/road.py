@@ -69,16 +69,23 @@ class Road:
         Raises:
             UsageError: Naming the stage, what changed and the command that mends it.
         """
+        hindrance = self.find_hindrance(name)
+        if hindrance:
+            raise UsageError(hindrance)
+
+    def find_hindrance(self, name: str) -> str:
+        """What a stage reads that is missing or stale, and the command that mends it; empty if nothing is."""
         for upstream in _READ_BY[name]:
             if upstream in list_stages(self.study):
                 stage = self.open_stage(upstream, recorded=True)
                 if not stage.is_current():
                     # A run that nothing was done for yet is no folder to name.
                     place = self.run if (self.run / "study.json").exists() else self.target
-                    raise UsageError(
+                    return (
                         f"{name} reads {upstream}, which is {_state(stage)}; run first: genovox {upstream} {place}, "
                         f"or everything: genovox run {place}"
                     )
+        return ""
 
 
 @contextmanager
@@ -188,6 +195,10 @@ def _describe_oracle(run: Path) -> Iterator[str]:
 def _foresee(road: Road, stages: tuple[str, ...]) -> None:
     """Say of each stage whether it would run, and why; what reads a stage that would run would run too."""
     would_run: list[str] = []
+    hindrance = road.find_hindrance(stages[0]) if len(stages) == 1 else ""
+    if hindrance:
+        typer.echo(f"{stages[0]:<11} would be refused: {hindrance}")
+        return
     for name in stages:
         rebuilt = [upstream for upstream in would_run if upstream in _READ_BY[name]]
         if rebuilt:

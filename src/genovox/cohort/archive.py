@@ -50,6 +50,7 @@ class Archive:
         digests: Content hash of each stack file's voxels and grid.
         content: Hash that changes when any file comes, goes or changes its size.
         pseudonym: The study's id of a patient, given the id in the headers or in a table.
+        patients: The study's id of each patient by the id in the headers; never written into a run.
     """
 
     cases: list[Case]
@@ -62,6 +63,7 @@ class Archive:
     digests: dict[str, str]
     content: str
     pseudonym: Callable[[str], str]
+    patients: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def open_archive(folder: Path, root: Path, decisions: Mapping[str, Decision] | N
         digests=digests,
         content=index.content,
         pseudonym=pseudonym,
+        patients={one.patient_id: pseudonym(one.patient_id) for one in series if one.patient_id.strip()},
     )
 
 
@@ -201,7 +204,7 @@ def read_exam(folder: Path, point_mm: tuple[float, ...] = ()) -> tuple[Volume, t
         why = f" ({'; '.join(reason for reason, _ in reasons.most_common(3))})" if reasons and not exams else ""
         raise DataError(
             f"a folder to score must hold one dynamic exam, {folder} holds {len(exams)} in {len(headers)} DICOM "
-            f"files{why}; give the folder of one visit"
+            f"files{why}; give the folder of one visit, or score each: --out FOLDER"
         )
     stacks = [stack for _, stack in exams[0].phases]
     volumes = [

@@ -137,7 +137,7 @@ def take_in(study: Study) -> Intake:
         marks = read_marks(study.root / cohort.marks, str, "case_id") if cohort.marks else {}
         if cohort.marks:
             inputs[cohort.marks] = hash_marks(study.root / cohort.marks, marks)
-        cases, unmarked = _mark_cases(cases, marks, cohort.marks)
+        cases, unmarked = mark_cases(cases, marks, cohort.marks)
         lost |= unmarked
     return Intake(cases, lost, _read_label_source(study, str), inputs=inputs, facts=facts, clinical=clinical)
 
@@ -171,13 +171,13 @@ def _take_archive(study: Study, folder: Path) -> Intake:
         marks = read_marks(study.root / cohort.marks, lambda name: name if name in known else archive.pseudonym(name))
         marked = {cohort.marks: hash_marks(study.root / cohort.marks, marks)}
         _warn_of_strangers("marks", marks, exams)
-        cases, lost = _mark_lesions(exams, lost, marks, facts, study.root)
+        cases, lost = mark_lesions(exams, lost, marks, facts, study.root)
     else:
         _warn_of_idle_marks(cohort)
     for patient_id, reason in archive.lost.items():
         cases = [*cases, Case(patient_id, patient_id, ())]
         lost[patient_id] = ("exam", reason)
-    _refuse_shared_ids(cases)
+    refuse_shared_ids(cases)
     labels = _read_label_source(study, archive.pseudonym)
     inputs = archive.digests | {cohort.images: archive.content} | marked
     return Intake(cases, lost, labels, archive.exclusions, archive.table, inputs, facts, clinical)
@@ -189,7 +189,7 @@ def _warn_of_strangers(name: str, rows: Mapping[str, Any], cases: list[Case]) ->
         log.warning("%s: %d of %d patients have no exam, such as %s", name, len(strangers), len(rows), min(strangers))
 
 
-def _refuse_shared_ids(cases: list[Case]) -> None:
+def refuse_shared_ids(cases: list[Case]) -> None:
     """Refuse ids that meet: the second visit of patient P and the only one of patient P-2.
 
     Raises:
@@ -316,7 +316,7 @@ def _warn_of_idle_marks(cohort: CohortTable) -> None:
         log.warning('cohort.marks has no effect with unit = "%s"; use unit = "lesion"', cohort.unit)
 
 
-def _mark_cases(cases: list[Case], marks: dict[str, list[Mark]], table: str) -> tuple[list[Case], dict[str, Loss]]:
+def mark_cases(cases: list[Case], marks: dict[str, list[Mark]], table: str) -> tuple[list[Case], dict[str, Loss]]:
     """The cases of a manifest with their lesions' places: of the table of marks, or else of the column ``point``."""
     marked, lost = [], {}
     for case in cases:
@@ -334,7 +334,7 @@ def _mark_cases(cases: list[Case], marks: dict[str, list[Mark]], table: str) -> 
     return marked, lost
 
 
-def _mark_lesions(
+def mark_lesions(
     exams: list[Case], judged: dict[str, Loss], marks: dict[str, list[Mark]], facts: dict[str, ExamFacts], root: Path
 ) -> tuple[list[Case], dict[str, Loss]]:
     """One case a mark, on the eligible exam that holds it; what is lost is an exam, or a patient without a mark."""

@@ -246,6 +246,7 @@ class TrainTable(Table):
 
     models: tuple[str, ...] = Field(default=("light",), min_length=1)
     members: PositiveInt = 1
+    snapshots: PositiveInt = 1
     epochs: PositiveInt = 40
     batch_size: int = Field(default=8, ge=2)
     accumulate: PositiveInt = 1
@@ -287,6 +288,30 @@ class TrainTable(Table):
     def fitted(self) -> tuple[str, ...]:
         """The models that learn from training patients; the oracle only knows."""
         return tuple(model for model in self.models if model != ORACLE)
+
+    def refuse_odd_snapshots(self, name: str) -> None:
+        """Refuse cycles that no schedule can be cut into.
+
+        Raises:
+            StudyError: Naming the key that does not go with ``train.snapshots``.
+        """
+        if self.snapshots == 1:
+            return
+        odd = [
+            f"{key} = {value}"
+            for key, value, is_odd in (
+                ("schedule", self.schedule, self.schedule != "cosine"),
+                ("thaw_epochs", self.thaw_epochs, self.thaw_epochs > 0),
+                ("transfer", self.transfer, self.transfer == "frozen"),
+                *(("epochs", epochs, epochs % self.snapshots > 0) for epochs in (self.epochs, *self.search.epochs)),
+            )
+            if is_odd
+        ]
+        if odd:
+            raise StudyError(
+                f"{name}: train.snapshots = {self.snapshots} cuts a cosine schedule of the whole network into cycles "
+                f"of equal length, train.{odd[0]} does not go with that; change it, or use train.members"
+            )
 
     def refuse_lone_oracle(self, name: str) -> None:
         """Refuse a study whose primary model knows the truth.

@@ -147,6 +147,7 @@ class Study(Table):
         study.refuse_small_shape(name)
         study.cohort.refuse_contradictions(name)
         study.train.refuse_lone_oracle(name)
+        study.train.refuse_odd_snapshots(name)
         paths: dict[str, Any] = {
             key: relative_path(getattr(study.cohort, key), root)
             for key in ("images", "labels", "clinical", "marks", "panels", "phases")

@@ -47,6 +47,22 @@ def compute_gradcam(network: Network, volume: Tensor, *, for_positive: bool) -> 
     return ClassActivation(fine / peak if peak > 0 else np.zeros_like(fine), float(logit.detach()))
 
 
+def average_gradcams(networks: Sequence[Network], volume: Tensor, *, for_positive: bool) -> ClassActivation:
+    """Evidence of networks whose mean is the answer: the mean of their maps, each scaled to its own peak, scaled again.
+
+    Members differ in the scale of their logits, so that unscaled maps would show the loudest member.
+
+    Args:
+        networks: In evaluation mode; at least one.
+        volume: One case, shape (C, D, H, W).
+        for_positive: As for ``compute_gradcam``.
+    """
+    found = [compute_gradcam(network, volume, for_positive=for_positive) for network in networks]
+    mean = np.mean([one.map for one in found], axis=0)
+    peak = float(mean.max())
+    return ClassActivation(mean / peak if peak > 0 else mean, float(np.mean([one.logit for one in found])))
+
+
 def spread_cells(coarse: np.ndarray, shape: Sequence[int], stride: int, offset: int = 0) -> np.ndarray:
     """Interpolate the cells of the last maps back to the voxels they are centred on.
 

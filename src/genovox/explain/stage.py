@@ -17,17 +17,18 @@ from genovox.core.names import model_folder
 from genovox.core.study import Study
 from genovox.core.volume import Volume, affine_spacing_mm, reorient_to_ras, write_nifti
 from genovox.dataset.cases import load_batch, read_affine, read_prepared_cases
-from genovox.explain.cam import compute_gradcam
+from genovox.explain.cam import average_gradcams
 from genovox.explain.localisation import foreground_share, map_to_scan
 from genovox.explain.picture import draw_overlay
-from genovox.learning.checkpoint import NETWORK, load_network
+from genovox.learning.checkpoint import load_network
 from genovox.preprocess.cache import load_mask
 from genovox.scans.inspection import read_image
 from genovox.train.fitted import attach_map, load_map
+from genovox.train.fold import list_networks
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 METHOD = "gradcam"
 GROUPS = ("right", "wrong", "borderline")
 
@@ -39,6 +40,7 @@ class Explained:
     Attributes:
         group: ``right`` (certain and right), ``wrong`` (certain and wrong) or ``borderline``.
         answer: What the map is evidence for: 1 or 0, by the fold's own threshold.
+        members: Networks of the fold; the map is the mean of theirs, each scaled to its own peak.
         foreground_share: Share of the map in the foreground; None if the map is empty or there is no foreground.
         foreground_fraction: Share of the crop that is foreground: what a map without aim would score.
     """
@@ -51,6 +53,7 @@ class Explained:
     answer: int
     repeat: int
     fold: str
+    members: int
     foreground_share: float | None
     foreground_fraction: float | None
 
@@ -118,8 +121,8 @@ def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -
     folder = run / "train" / model_folder(model) / f"repeat-{row['repeat']}" / f"fold-{row['fold']}"
     case = attach_map([read_prepared_cases(run)[case_id]], load_map(folder, study.preprocess))
     volume = load_batch(case)[0].numpy()
-    network = load_network(folder / NETWORK, name=model, channels=len(volume))
-    activation = compute_gradcam(network, torch.from_numpy(volume), for_positive=row["answer"] == 1)
+    networks = [load_network(path, name=model, channels=len(volume)) for path in list_networks(folder)]
+    activation = average_gradcams(networks, torch.from_numpy(volume), for_positive=row["answer"] == 1)
     mask = load_mask(run / "preprocess" / "masks" / f"{case_id}.npy", volume.shape[1:])
     affine = read_affine(run, case_id)
     write_nifti(
@@ -146,6 +149,7 @@ def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -
         answer=int(row["answer"]),
         repeat=int(row["repeat"]),
         fold=str(row["fold"]),
+        members=len(networks),
         foreground_share=None if everything else foreground_share(activation.map, mask),
         foreground_fraction=None if everything else float(mask.mean()),
     )

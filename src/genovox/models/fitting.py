@@ -2,11 +2,13 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 from genovox.core.errors import DataError, UsageError
+from genovox.models.blocks import Network
 from genovox.models.build import NETWORKS
 from genovox.models.coverage import MINIMUM_PERCENT, Coverage, count_more, is_within
 
@@ -106,9 +108,8 @@ def adapt_channels(weight: Tensor, channels: int) -> Tensor:
 def recognise_network(state: Mapping[str, Tensor]) -> str | None:
     """Name of the network whose encoder these weights are, by names and shapes; None if it is none of ours."""
     best, best_share = None, MINIMUM_PERCENT / 100
-    for name, build in NETWORKS.items():
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            network = build(1)
+    for name in NETWORKS:
+        network = _describe_network(name)
         own = {key: value for key, value in network.state_dict().items() if _is_weight(key)}
         found = {
             key: value
@@ -125,6 +126,13 @@ def recognise_network(state: Mapping[str, Tensor]) -> str | None:
         if share > best_share:
             best, best_share = name, share
     return best
+
+
+@cache
+def _describe_network(name: str) -> Network:
+    """A network of one channel whose tensors have names and shapes, but no values."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return NETWORKS[name](1)
 
 
 def _strip_prefixes(state: Mapping[str, Tensor], tops: set[str], source: str) -> dict[str, Tensor]:

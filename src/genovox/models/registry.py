@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -171,10 +172,17 @@ def hash_sha256(path: Path) -> str:
         DataError: If it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        status = path.stat()
+        return _hash_once(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check the path and who may read it") from None
+
+
+@cache
+def _hash_once(path: Path, size: int, time_ns: int) -> str:  # noqa: ARG001 - a file of another size or time is another
+    """A command asks for the same file when its stage opens, and again when it plans."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _resolve_self(network: str, pretrained: Mapping[str, Path]) -> ResolvedWeights:

@@ -6,14 +6,30 @@ from pathlib import Path
 from genovox.core.artifacts import read_json, read_table, require_stage
 from genovox.core.errors import UsageError
 from genovox.core.sections import ORACLE, TABULAR, PreprocessTable
-from genovox.learning.checkpoint import NETWORK, load_network
+from genovox.learning.checkpoint import load_network
 from genovox.models.blocks import Network
+from genovox.predict.reference import Reference, read_reference
 from genovox.train.crossval import NETWORKS
 from genovox.train.fitted import FittedMap, load_map
-from genovox.train.fold import MEMBER
+from genovox.train.fold import list_networks
 from genovox.train.plan import RECORD
 
 RANGES = ("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "intensity_p50", "intensity_p99", "foreground_ml")
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What the training cohort was like.
+
+    Attributes:
+        figures: Smallest and largest value by figure.
+        phases: Phases of the case that has the fewest.
+        most_phases: Phases of the case that has the most.
+    """
+
+    figures: dict[str, tuple[float, float]]
+    phases: int
+    most_phases: int
 
 
 @dataclass(frozen=True)
@@ -25,26 +41,56 @@ class Bundle:
         model: The network's name.
         networks: One a fold and repeat, in evaluation mode.
         maps: What each network's fold fitted on its training patients, None where nothing is.
-        ranges: Smallest and largest value of the training cohort by figure.
-        phases: Phases of the case that has the fewest.
-        most_phases: Phases of the case that has the most.
+        ranges: What the training cohort was like.
         flips: Whether a score is the mean over the volume and its mirror image.
         around_point: Whether each case was cropped around a mark.
+        reference: The study's own out-of-fold scores.
     """
 
     preprocess: PreprocessTable
     model: str
     networks: list[Network]
     maps: list[FittedMap | None]
-    ranges: dict[str, tuple[float, float]]
-    phases: int
-    most_phases: int
+    ranges: Ranges
     flips: bool
     around_point: bool
+    reference: Reference
 
 
 def _is_around_points(run: Path) -> bool:
     return bool((read_table(run / "cohort" / "cases.csv", required=("point_mm",))["point_mm"] != "").any())
+
+
+def list_models(run: Path) -> list[str]:
+    """The networks of a run, the primary one first.
+
+    Raises:
+        UsageError: If the folder is no run, its networks are not trained on what it holds now, or it has none.
+    """
+    if not (run / "study.json").exists():
+        raise UsageError(f"{run} is no run folder (it has no study.json); give a folder in runs/")
+    train = require_stage(run, "train")
+    for name in ("cohort", "preprocess"):
+        if train["parts"]["upstream"][name] != require_stage(run, name)["key"]:
+            raise UsageError(
+                f"{run}: its {name} was made anew after its networks were trained; run first: genovox run {run}"
+            )
+    models = [name for name in train["parts"]["config"]["models"] if name != ORACLE and name not in TABULAR]
+    if not models:
+        raise UsageError(f"{run} has no network, and only networks score a scan; add one to train.models")
+    return models
+
+
+def choose_models(run: Path, model: str) -> list[str]:
+    """The one network that is asked for, or all of a run.
+
+    Raises:
+        UsageError: If the run is not trained or does not hold it.
+    """
+    models = list_models(run)
+    if model and model not in models:
+        raise UsageError(f"--model must be one of {', '.join(models)}, got {model!r}")
+    return [model] if model else models
 
 
 def load_bundle(run: Path, model: str = "") -> Bundle:
@@ -57,37 +103,38 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     Raises:
         UsageError: If the run is not trained or does not hold the network.
     """
-    if not (run / "study.json").exists():
-        raise UsageError(f"{run} is no run folder (it has no study.json); give a folder in runs/")
+    model = choose_models(run, model)[0]
     train, preprocess = require_stage(run, "train"), require_stage(run, "preprocess")
-    for name, record in (("cohort", require_stage(run, "cohort")), ("preprocess", preprocess)):
-        if train["parts"]["upstream"][name] != record["key"]:
-            raise UsageError(
-                f"{run}: its {name} was made anew after its networks were trained; run first: genovox run {run}"
-            )
-    models = train["parts"]["config"]["models"]
-    models = [name for name in models if name != ORACLE and name not in TABULAR]
-    if not models:
-        raise UsageError(f"{run} has no network, and only networks score a scan; add one to train.models")
-    model = model or models[0]
-    if model not in models:
-        raise UsageError(f"--model must be one of {', '.join(models)}, got {model!r}")
     folders = [run / "train" / name for name in read_json(run / "train" / NETWORKS)]
     records = {folder: read_json(folder / RECORD) for folder in folders}
     own = {folder: record for folder, record in records.items() if record["model"] == model}
-    members = [(folder, place) for folder in own for place in (folder, *sorted(folder.glob(f"{MEMBER}-*")))]
-    networks = [
-        load_network(place / NETWORK, name=model, channels=own[folder]["channels"]) for folder, place in members
-    ]
+    members = [(folder, path) for folder in own for path in list_networks(folder)]
+    networks = [load_network(path, name=model, channels=own[folder]["channels"]) for folder, path in members]
     settings = PreprocessTable.model_validate(preprocess["parts"]["config"])
     maps = [load_map(folder, settings) for folder, _ in members]
-    table = read_table(run / "preprocess" / "cases.csv")
+    flips = bool(train["parts"]["config"]["test_flips"])
+    return Bundle(
+        preprocess=settings,
+        model=model,
+        networks=networks,
+        maps=maps,
+        ranges=read_ranges(run),
+        flips=flips,
+        around_point=_is_around_points(run),
+        reference=read_reference(run, model),
+    )
+
+
+def read_ranges(run: Path) -> Ranges:
+    """What the cohort of a run was like.
+
+    Raises:
+        TableError: If the table of its preprocessed cases is missing.
+    """
+    table = read_table(run / "preprocess" / "cases.csv", required=("source_spacing_mm", "phases"))
     columns = {name: table[name].astype(float) for name in RANGES if name in table.columns}
     spacing = table["source_spacing_mm"].str.split(";", expand=True).astype(float)
     columns |= {f"spacing_{axis}_mm": spacing[index] for index, axis in enumerate("xyz")}
-    ranges = {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
     phases = table["phases"].astype(int)
-    flips = bool(train["parts"]["config"]["test_flips"])
-    return Bundle(
-        settings, model, networks, maps, ranges, int(phases.min()), int(phases.max()), flips, _is_around_points(run)
-    )
+    figures = {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
+    return Ranges(figures, int(phases.min()), int(phases.max()))

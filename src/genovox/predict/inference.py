@@ -1,17 +1,21 @@
 """Score new scans and say how far to trust the scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from genovox.cohort.archive import read_exam
 from genovox.cohort.manifest import refuse_disorder
 from genovox.core.errors import UsageError
-from genovox.predict.bundle import RANGES, Bundle, load_bundle
+from genovox.core.volume import Array
+from genovox.predict.bundle import RANGES, Bundle, Ranges, load_bundle
 from genovox.predict.engine import Engine, open_engine
-from genovox.preprocess.figures import Figures
-from genovox.preprocess.pipeline import Preprocessed, Subject, preprocess_volume
+from genovox.predict.reference import Place
+from genovox.preprocess.figures import figures_as_row
+from genovox.preprocess.pipeline import Subject, preprocess_volume
 from genovox.scans.inspection import read_phases
 from genovox.volumes.devices import choose_device
 from genovox.volumes.kinetics import needs_times
@@ -38,6 +42,7 @@ class Prediction:
         lowest: Lowest score of any network.
         highest: Highest.
         networks: How many there are.
+        place: Where the score lies among the study's out-of-fold scores.
         warnings: In what the scan differs from those the networks learned from.
     """
 
@@ -47,6 +52,7 @@ class Prediction:
     lowest: float
     highest: float
     networks: int
+    place: Place
     warnings: list[str]
     notice: str = NOTICE
 
@@ -100,7 +106,8 @@ class Predictor:
                 "give the DICOM folder, or --times=S,S,… in seconds"
             )
         done = preprocess_volume(scan, bundle.preprocess, Subject(point_mm, times_s=times_s))
-        scores = self._score(done.face(bundle.preprocess.orientation))
+        faced = done.face(bundle.preprocess.orientation)
+        scores = self.score_volume(faced.volume.array, done.landmarks)
         return Prediction(
             model=bundle.model,
             probability=float(scores.mean()),
@@ -108,15 +115,24 @@ class Predictor:
             lowest=float(scores.min()),
             highest=float(scores.max()),
             networks=len(scores),
-            warnings=[*compare_with_cohort(done.figures, bundle), *done.warnings],
+            place=bundle.reference.place(float(scores.mean())),
+            warnings=[
+                *compare_with_cohort(figures_as_row(done.figures, done.volume.affine), bundle.ranges),
+                *done.warnings,
+            ],
         )
 
-    def _score(self, done: Preprocessed) -> np.ndarray:
-        """Raw score of each network, shape (network,)."""
+    def score_volume(self, volume: Array, landmarks: tuple[float, ...] = ()) -> Array:
+        """Raw score of each network, shape (network,).
+
+        Args:
+            volume: Preprocessed as the run's own cases, shape (channel, z, y, x).
+            landmarks: Of its pre-contrast signal, where the run normalises by them.
+        """
         scores = []
         for index, fitted in enumerate(self.bundle.maps):
-            volume = fitted(done.volume.array, done.landmarks) if fitted else done.volume.array
-            faces = [volume, volume[..., ::-1]] if self.bundle.flips else [volume]
+            mapped = fitted(volume, landmarks) if fitted else volume
+            faces = [mapped, mapped[..., ::-1]] if self.bundle.flips else [mapped]
             batch = np.ascontiguousarray(np.stack(faces))
             scores.append(float(self.engine.score(index, batch).double().sigmoid().mean()))
         return np.array(scores)
@@ -154,17 +170,24 @@ def predict_scan(
     return open_predictor(run, model=model, device=device, scans=1).predict(images, point_mm=point_mm, times_s=times_s)
 
 
-def compare_with_cohort(figures: Figures, bundle: Bundle) -> list[str]:
-    """Warnings where the scan lies outside the range of the training cohort by more than a tenth of its ends."""
-    spacing = dict(zip(("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"), figures.source_spacing_mm, strict=True))
-    values = spacing | {name: getattr(figures, name) for name in RANGES if hasattr(figures, name)}
+def compare_with_cohort(row: Mapping[str, Any], ranges: Ranges) -> list[str]:
+    """Warnings where a scan lies outside the range of the training cohort by more than a tenth of its ends.
+
+    Args:
+        row: The scan's figures, as ``figures_as_row`` writes them.
+        ranges: What the cohort was like.
+    """
+    spacing = [float(value) for value in row["source_spacing_mm"].split(";")]
+    values = dict(zip(("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"), spacing, strict=True))
+    values |= {name: float(row[name]) for name in RANGES if name in row}
     warnings = []
     for name, value in values.items():
-        low, high = bundle.ranges[name]
+        low, high = ranges.figures[name]
         if value < low - TOLERANCE * abs(low) or value > high + TOLERANCE * abs(high):
             warnings.append(f"out of range: {_WORDS[name]} is {value:.4g}, the networks saw {low:.4g} to {high:.4g}")
-    if figures.phases < bundle.phases:
-        warnings.append(f"missing phase: the scan has {figures.phases} phases, every training case had {bundle.phases}")
-    if figures.phases > bundle.most_phases:
-        warnings.append(f"more phases: the scan has {figures.phases}, no training case had over {bundle.most_phases}")
+    phases = int(row["phases"])
+    if phases < ranges.phases:
+        warnings.append(f"missing phase: the scan has {phases} phases, every training case had {ranges.phases}")
+    if phases > ranges.most_phases:
+        warnings.append(f"more phases: the scan has {phases}, no training case had over {ranges.most_phases}")
     return warnings

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -79,6 +80,40 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:
     )
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How cases are prepared, and what is known of their images.
+
+    Attributes:
+        root: Folder that images are relative to; what is made is kept in its ``.genovox``.
+        settings: ``[preprocess]`` as a stage's key holds it.
+        digests: Content hash of each image.
+        device: Where voxels are computed.
+    """
+
+    root: Path
+    settings: Mapping[str, Any]
+    digests: Mapping[str, str]
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What became of cases.
+
+    Attributes:
+        rows: A row a case that was made, as ``cases.csv`` holds it, with its landmarks.
+        failures: Why others cannot be made, by case.
+        of_machine: Why the machine failed to make the rest, by case: they are to be tried again.
+        cached: How many were made before.
+    """
+
+    rows: list[dict[str, Any]]
+    failures: dict[str, str]
+    of_machine: dict[str, str]
+    cached: int
+
+
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     """Write ``volumes/``, ``masks/``, ``qc/``, ``cases.csv`` and ``exclusions.csv``.
 
@@ -132,27 +167,34 @@ def prepare_cases(
     Raises:
         DataError: If the machine failed one.
     """
-    tasks = _plan_tasks(study, stage, cases)
+    recipe = Recipe(study.root, stage.config, require_stage(stage.run, "cohort")["parts"]["inputs"], stage.device)
+    made = prepare_listed(recipe, cases, folder, workers)
+    refuse_machine_failures(made.of_machine, "case")
+    return made.rows, made.failures, made.cached
+
+
+def prepare_listed(recipe: Recipe, cases: list[Case], folder: Path, workers: int) -> Preparation:
+    """As ``prepare_cases``, for any cases, and without stopping where the machine failed one."""
+    tasks = _plan_tasks(recipe, cases)
     new = _find_new(tasks)
-    failures = _preprocess_all(new, workers)
+    failures, of_machine = _preprocess_all(new, workers)
     places = {task.case_id: task.voxels for task in tasks}
-    made = [case for case in cases if case.case_id not in failures]
+    made = [case for case in cases if case.case_id not in failures | of_machine]
     rows = [
         {"case_id": case.case_id, "key": places[case.case_id].name} | _link_case(folder, case, places[case.case_id])
         for case in made
     ]
     if rows:
         _remove_strangers(folder, {case.case_id for case in made})
-    return rows, failures, len(cases) - len(new)
+    return Preparation(rows, failures, of_machine, len(cases) - len(new))
 
 
-def _plan_tasks(study: Study, stage: Stage, cases: list[Case]) -> list[_Task]:
-    inputs = require_stage(stage.run, "cohort")["parts"]["inputs"]
-    cache = study.root / ".genovox" / "cache"
-    settings = stage.config
+def _plan_tasks(recipe: Recipe, cases: list[Case]) -> list[_Task]:
+    cache, settings = recipe.root / ".genovox" / "cache", dict(recipe.settings)
+    table = PreprocessTable.model_validate(settings)
     tasks = []
     for case in cases:
-        images = [inputs[image] for image in case.images]
+        images = [recipe.digests[image] for image in case.images]
         survey = hash_content([SURVEY_FORMAT, {key: settings[key] for key in SURVEY_KEYS}, images])
         # Around a mark, intensities are the whole foreground's.
         subject = Subject(case.point_mm, "" if case.point_mm else case.laterality, case.phase_times_s)
@@ -161,12 +203,12 @@ def _plan_tasks(study: Study, stage: Stage, cases: list[Case]) -> list[_Task]:
         tasks.append(
             _Task(
                 case.case_id,
-                case.image_paths(study.root),
-                study.preprocess,
+                case.image_paths(recipe.root),
+                table,
                 subject,
                 cache / "survey" / survey,
                 cache / "preprocess" / voxels,
-                stage.device,
+                recipe.device,
             )
         )
     return tasks
@@ -179,7 +221,8 @@ def _find_new(tasks: list[_Task]) -> list[_Task]:
         return [task for task, record in zip(tasks, records, strict=True) if record is None]
 
 
-def _preprocess_all(tasks: list[_Task], workers: int) -> dict[str, str]:
+def _preprocess_all(tasks: list[_Task], workers: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Why cases cannot be made, and why the machine failed to make others."""
     failures: dict[str, str] = {}
     of_machine: dict[str, str] = {}
     with show_progress("preprocessing", len(tasks)) as advance:
@@ -187,8 +230,7 @@ def _preprocess_all(tasks: list[_Task], workers: int) -> dict[str, str]:
             if outcome.failure:
                 (of_machine if outcome.of_machine else failures)[outcome.item.case_id] = outcome.failure
             advance()
-    refuse_machine_failures(of_machine, "case")
-    return failures
+    return failures, of_machine
 
 
 def _preprocess_case(task: _Task) -> bool:

@@ -18,7 +18,7 @@ from genovox.core.tasks import Inner, available_cores, show_progress
 from genovox.dataset.cases import PreparedCase
 from genovox.learning.checkpoint import pretrained_path, save_network
 from genovox.learning.journal import Journal, count_epochs
-from genovox.learning.resolution import Resolution, resolve
+from genovox.learning.resolution import Resolution, record_resolution, resolve
 from genovox.models.build import build_network
 from genovox.preprocess import stage as preprocess
 from genovox.pretrain.masked import pretrain_network
@@ -59,7 +59,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         DataError: If there are too few cases to learn from.
     """
     resolution = Resolution(**stage.config["resolved"])
-    write_json(stage.folder / "resolved.json", asdict(resolution))
+    record_resolution(stage.folder, resolution, study.train)
     untested = read_cases(stage.run / "cohort" / UNTESTED)
     tested = read_cases(stage.run / "cohort" / "cases.csv") if study.pretrain.cases == "all" else []
     road = preprocess.open_stage(study, stage.run, stage.device)

@@ -27,7 +27,7 @@ from genovox.dataset.cases import read_prepared_cases, refuse_damaged
 from genovox.dataset.features import open_features
 from genovox.learning.checkpoint import pretrained_path
 from genovox.learning.journal import HISTORY, count_epochs
-from genovox.learning.resolution import RECORDED, Resolution, resolve
+from genovox.learning.resolution import RECORDED, Resolution, record_resolution, resolve
 from genovox.learning.start import Start, build_start
 from genovox.models.registry import hash_sha256
 from genovox.train.baselines import score_oracle
@@ -90,17 +90,11 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         DataError: If a fold failed; finished folds are kept.
     """
     resolution = Resolution(**stage.config["resolved"])
-    write_json(stage.folder / "resolved.json", asdict(resolution))
+    record_resolution(stage.folder, resolution, study.train)
     tracking = open_tracking(study)
-    needs = list_needs(study, resolution)
-    at_once = workers or count_workers(needs, resolution)
-    if current_ranks().size > 1:
-        log.info("train: %d processes train each network together, one fold after the other", current_ranks().size)
-        at_once = 1
-    warn_of_memory(study, needs, resolution)
     cases = list(read_prepared_cases(stage.run).values())
     columns = {
-        model: open_features(model, study, stage.run, cases, at_once)
+        model: open_features(model, study, stage.run, cases, workers or resolution.default_workers)
         for model in study.train.fitted
         if model not in study.train.networks
     }
@@ -108,6 +102,12 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     open_tasks = [task for task in tasks if not task.is_finished()]
     if len(open_tasks) < len(tasks):
         log.info("train: %d of %d folds are finished already", len(tasks) - len(open_tasks), len(tasks))
+    needs = list_needs(study, resolution) if any(task.start for task in open_tasks) else []
+    warn_of_memory(study, needs, resolution)
+    at_once = workers or count_workers(needs, resolution)
+    if current_ranks().size > 1:
+        log.info("train: %d processes train each network together, one fold after the other", current_ranks().size)
+        at_once = 1
     if open_tasks:
         refuse_damaged(cases)
         try_weights(study, stage.folder, {task.model: task.start for task in tasks if task.start})

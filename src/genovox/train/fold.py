@@ -1,9 +1,13 @@
 """One fold of one model: train, score, and write its folder."""
 
+import copy
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -31,6 +35,7 @@ from genovox.train.tracking import Tracker
 
 SEARCH = "search.csv"
 MEMBER = "member"
+SNAPSHOT = "snapshot"
 Fit = tuple[dict[str, float], dict[str, Any], str]
 """Score by case, what to keep of the fit, and a word for the log."""
 
@@ -80,7 +85,7 @@ def _train_network(task: FoldTask) -> Fit:
     )
 
     def measure(table: TrainTable, rest: Cases, held_out: Cases) -> float:
-        return _train(task, table, rest, held_out).best.validation_loss
+        return fmean(one.best.validation_loss for one in _train_cycles(task, table, rest, held_out))
 
     table, trials = choose_settings(task.table, (*task.training, *task.validation), task.seed, measure)
     if trials:
@@ -90,11 +95,11 @@ def _train_network(task: FoldTask) -> Fit:
     cases = (*task.validation, *task.test, *task.fixed_test)
     made, scores = [], []
     for number in range(table.members):
-        trained = _train_member(task, table, number)
-        made.append(trained)
-        scores.append(
-            score_cases(trained.network, cases, task.resolution.device, table.batch_size, flips=table.test_flips)
-        )
+        for trained in _train_member(task, table, number):
+            made.append(trained)
+            scores.append(
+                score_cases(trained.network, cases, task.resolution.device, table.batch_size, flips=table.test_flips)
+            )
     save_map(task.folder, fitted)
     trained, channels = made[0], made[0].network.channels
     best = trained.best
@@ -106,6 +111,7 @@ def _train_network(task: FoldTask) -> Fit:
         "epochs": len(trained.history),
         "validation_loss": best.validation_loss,
         "members": table.members,
+        "snapshots": table.snapshots,
         "processes": current_ranks().size,
         "stopped": "; ".join(member.stopped for member in made if member.stopped),
     }
@@ -118,23 +124,73 @@ def _train_network(task: FoldTask) -> Fit:
     )
 
 
-def _train_member(task: FoldTask, table: TrainTable, number: int) -> TrainedNetwork:
-    """The fold's network, or one more of its kind from another seed, in a folder of its own."""
+def _train_member(task: FoldTask, table: TrainTable, number: int) -> Iterator[TrainedNetwork]:
+    """The fold's network, or one more of its kind from another seed, in a folder of its own; so is each snapshot."""
     folder = task.folder / f"{MEMBER}-{number + 1}" if number else task.folder
     seed = derive_seed(task.seed, MEMBER, number) if number else task.seed
-    name = f"{task.name} {MEMBER} {number + 1}" if table.members > 1 else task.name
-    place = {"model": task.model, "repeat": task.repeat, "fold": task.fold, MEMBER: number + 1, "seed": seed}
-    settings = table.model_dump(exclude={"models", "members", "parts", "search", "tracking"})
+    for old in folder.glob(f"{SNAPSHOT}-*"):
+        shutil.rmtree(old)
+    task = replace(task, seed=seed)
+    for cycle, trained in enumerate(_train_cycles(task, table, task.training, task.validation, folder)):
+        path = _name_snapshot(folder, cycle) / NETWORK
+        save_network(path, trained.network, name=task.model, channels=trained.network.channels)
+        yield trained
+
+
+def _name_snapshot(folder: Path, cycle: int) -> Path:
+    return folder / f"{SNAPSHOT}-{cycle + 1}" if cycle else folder
+
+
+def _train_cycles(
+    task: FoldTask, table: TrainTable, training: Cases, validation: Cases, folder: Path | None = None
+) -> Iterator[TrainedNetwork]:
+    """A network after each cycle of the schedule, which goes on from the one before at the full rate.
+
+    Each cycle keeps the epoch that ``train.keep`` says, draws order and augmentation of its own, and starts a new
+    optimizer.
+
+    References:
+        Huang et al. (2017), arXiv:1704.00109 (snapshot ensembles).
+    """
+    network = None
+    for cycle in range(table.snapshots):
+        rise = {"warmup_epochs": 0} if cycle else {}
+        once = table.model_copy(update={"epochs": table.epochs // table.snapshots} | rise)
+        seeded = replace(task, seed=derive_seed(task.seed, SNAPSHOT, cycle)) if cycle else task
+        if folder is None:
+            trained = _train(seeded, once, training, validation, network=network)
+        else:
+            with _follow_epochs(seeded, once, _name_snapshot(folder, cycle)) as follow:
+                trained = _train(seeded, once, training, validation, follow, network=network)
+        network = copy.deepcopy(trained.network)
+        yield trained
+
+
+@contextmanager
+def _follow_epochs(task: FoldTask, table: TrainTable, folder: Path) -> Iterator[Callable[[EpochRecord], None]]:
+    """What is told of each epoch of one network: the folder's history, and MLflow where the study tracks."""
+    place = {"model": task.model, "repeat": task.repeat, "fold": task.fold, "seed": task.seed}
+    settings = table.model_dump(exclude={"models", "members", "snapshots", "parts", "search", "tracking"})
     parameters = place | settings | {f"augment.{key}": value for key, value in task.augment}
+    part = folder.relative_to(task.folder)
+    name = f"{task.name} {part}" if part.name else task.name
     with Journal(folder) as journal, Tracker(task.tracking, name, parameters) as tracker:
 
         def follow(record: EpochRecord) -> None:
             journal.add(record)
             tracker.add(record)
 
-        trained = _train(replace(task, seed=seed), table, task.training, task.validation, follow)
-    save_network(folder / NETWORK, trained.network, name=task.model, channels=trained.network.channels)
-    return trained
+        yield follow
+
+
+def list_networks(folder: Path) -> list[Path]:
+    """The files of a fold's networks, one a member and snapshot: a score is their mean."""
+    members = [folder, *_list_numbered(folder, MEMBER)]
+    return [place / NETWORK for member in members for place in (member, *_list_numbered(member, SNAPSHOT))]
+
+
+def _list_numbered(folder: Path, name: str) -> list[Path]:
+    return sorted(folder.glob(f"{name}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def share_features(task: FoldTask, cases: Sequence[PreparedCase]) -> None:
@@ -151,11 +207,14 @@ def _train(
     training: Sequence[PreparedCase],
     validation: Sequence[PreparedCase],
     follow: Callable[[EpochRecord], None] = lambda _: None,
+    *,
+    network: Network | None = None,
 ) -> TrainedNetwork:
     assert task.start is not None
     is_frozen = table.is_frozen(task.model)
-    seed = task.encoder_seed if is_frozen else task.seed
-    network, _ = build_start(task.start, count_channels(training), seed)
+    if network is None:
+        seed = task.encoder_seed if is_frozen else task.seed
+        network, _ = build_start(task.start, count_channels(training), seed)
     if is_frozen:
         cases = (*training, *validation)
         trained = fit_probe(network, _read_features(task, network, cases), training, validation)
