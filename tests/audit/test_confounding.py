@@ -169,7 +169,7 @@ def test_a_column_nothing_can_be_learnt_from_is_not_assessed() -> None:
     assert finding.unusable == ("scan_serial",)
     check = check_metadata(finding)
     assert check.status == "not-assessed"
-    assert "value of its own in serial" in check.finding
+    assert "share a value of serial" in check.finding
     assert not finding.rules_out
 
 

@@ -133,7 +133,8 @@ def score_columns(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str, 
         seed: Seed of the solver.
 
     Returns:
-        One row a tested case and repeat: ``case_id, patient_id, repeat, fold, label, cluster, score, combined``.
+        One row a tested case and repeat: ``case_id, patient_id, repeat, fold, label, cluster, score, combined``; none
+        of folds whose training patients are of one class.
     """
     table = cases.set_index("case_id")
     table["cluster"] = cluster_patients(table["patient_id"], table["family_id"])
@@ -143,6 +144,8 @@ def score_columns(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str, 
         train = table.loc[present.loc[present["part"] != "test", "case_id"]]
         test = table.loc[present.loc[present["part"] == "test", "case_id"]]
         labels, clusters = train["label"].to_numpy(np.int64), train["cluster"].to_numpy(np.int64)
+        if len(np.unique(labels)) < 2:
+            continue
         model = fit_logistic(train[list(columns)], labels, clusters, seed=seed, recipe=RIDGE)
         known, asked = (_evaluate_terms(model, part) for part in (train, test))
         combines = _prefer_trees(known, labels, clusters, seed)
@@ -150,7 +153,7 @@ def score_columns(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str, 
         rows = test[["patient_id", "label", "cluster"]].reset_index().assign(score=scores, combined=combines)
         rows["repeat"], rows["fold"] = plan["repeat"].iloc[0], plan["fold"].iloc[0]
         scored.append(rows)
-    return pd.concat(scored, ignore_index=True)
+    return pd.concat(scored, ignore_index=True) if scored else pd.DataFrame()
 
 
 def _evaluate_terms(model: TabularModel, table: pd.DataFrame) -> Floats:
@@ -224,6 +227,8 @@ def weigh_metadata(
     if not columns:
         return MetadataFinding((), None, None, known, useful_auc, unusable)
     scored = score_columns(cases, folds, columns, seed)
+    if scored.empty:
+        return MetadataFinding((), None, None, known, useful_auc, varying)
     metadata = gather_scores(scored, f"{label_unit}_id")
     both = pair_scores(metadata, units)
     return MetadataFinding(
@@ -274,7 +279,7 @@ def check_metadata(finding: MetadataFinding) -> Check:
     status, text, advice = _judge_varying(finding, finding.auc) if finding.auc else _judge_constant(finding)
     if finding.unusable:
         names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in finding.unusable)
-        text += f"; nearly every case has a value of its own in {names}, so nothing can be learnt from it"
+        text += f"; too few cases share a value of {names}, so nothing can be learnt from it"
         status = "not-assessed" if status == "pass" else status
     if not finding.scanner_known and status != "fail":
         text += "; vendor, model or field strength are not given for every case and were not looked at"

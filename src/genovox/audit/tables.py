@@ -141,9 +141,9 @@ class Evidence:
         return f"{self.label_unit}_id"
 
     def score_by(self, table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-        """The units' rows beside out-of-fold scores of columns of a table with a row a case."""
+        """The units' rows beside out-of-fold scores of columns of a table with a row a case; none if too few."""
         scored = score_columns(measure_columns(table, columns), self.folds, tuple(columns), self.seed)
-        return pair_scores(gather_scores(scored, self.unit), self.units)
+        return scored if scored.empty else pair_scores(gather_scores(scored, self.unit), self.units)
 
 
 @dataclass(frozen=True)
@@ -335,7 +335,7 @@ def _weigh_baselines(evidence: Evidence) -> dict[str, Addition | None]:
         if columns:
             ids = ["case_id", "patient_id", "family_id", "label"]
             paired = evidence.score_by(evidence.cases[ids].merge(clinic[["case_id", *columns]], on="case_id"), columns)
-            found["clinical"] = measure_addition(_join_words(columns), paired, **how)
+            found["clinical"] = None if paired.empty else measure_addition(_join_words(columns), paired, **how)
     predictions = evidence.tables.predictions
     if evidence.model != "radiomics" and (predictions["model"] == "radiomics").any():
         table = validate_predictions(predictions[predictions["model"] == "radiomics"], label_unit=evidence.label_unit)
