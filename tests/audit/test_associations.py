@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from genovox.audit.associations import (
     check_columns,
     check_exclusions,
+    check_feature_place,
     check_score_place,
     compare_columns,
     find_place_column,
@@ -106,6 +107,21 @@ def test_one_hospital_is_not_assessed() -> None:
     units, places = _units(2, carries=0.0)
     for where in (places.mask(places != "", "only"), places.mask(places != "", "")):
         assert check_score_place(units, where, name="site", resamples=100, seed=1).status == "not-assessed"
+
+
+@pytest.mark.parametrize(("carries", "status"), [(1.5, "warn"), (0.0, "pass")])
+def test_features_that_know_the_hospital_are_caught(carries: float, status: str) -> None:
+    random = np.random.default_rng(3)
+    _, places = _units(3, carries=0.0)
+    values = random.normal(size=(PATIENTS, 5))
+    values[:, 0] += carries * (places == "north").to_numpy()
+    cases = _cases(3).assign(case_id=places.index, cluster=range(PATIENTS), site=places.to_numpy())
+    features = pd.DataFrame(values, index=places.index)
+    check = check_feature_place(features, cases, "site", unit="patient_id", resamples=200, seed=1)
+    assert check.status == status
+    for odd, column in ((features, ""), (features.astype(str), "site")):
+        found = check_feature_place(odd, cases, column, unit="patient_id", resamples=200, seed=1)
+        assert found.status == "not-assessed"
 
 
 def test_the_place_is_the_site_or_the_scanner() -> None:

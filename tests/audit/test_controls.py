@@ -197,3 +197,18 @@ def test_an_earlier_image_is_scored_where_there_is_one() -> None:
     assert check.status == "pass"
     assert check.figure == pytest.approx(0.5)
     assert check_earlier_image(table, resamples=200, seed=1).status == "not-assessed"
+
+
+def test_folds_that_cannot_be_refitted_are_left_out_or_say_nothing() -> None:
+    features, cases, folds = _features(6, 2.0)
+    label = cases.set_index("case_id")["label"]
+    carriers = (label[folds["case_id"]] == 1).to_numpy()
+    one_sided = folds[~((folds["fold"] == "0") & (folds["part"] == "test") & carriers)]
+    found = permute_pipeline(features, cases, one_sided, label_unit="patient", permutations=40, seed=1)
+    assert found.p_value < 0.05
+    none = folds[~((folds["part"] == "test") & carriers)]
+    assert np.isnan(permute_pipeline(features, cases, none, label_unit="patient", permutations=40, seed=1).observed)
+    lone = leave_site_out(
+        features, cases.assign(site=label.to_numpy().astype(str)), folds, label_unit="patient", resamples=200, seed=1
+    )
+    assert check_site_drop(lone, None).status == "not-assessed"

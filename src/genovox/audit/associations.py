@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, false_discovery_control, fisher_exact, mannwhitneyu, rankdata
 
-from genovox.audit.additions import standardise_logits
+from genovox.audit.additions import PARTS, standardise_logits
 from genovox.audit.checks import Check, Status
 from genovox.audit.confounding import MATCH, SCANNER_COLUMNS
 from genovox.cohort.balance import WORTH_A_GATE
@@ -15,6 +15,7 @@ from genovox.cohort.gates import compare_exclusions
 from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, draw_weights, summarise_draws
+from genovox.train.ridge import balance_classes, fit_ridges
 from genovox.train.tabular import as_numbers
 
 LEVEL = 0.05
@@ -126,6 +127,62 @@ def check_score_place(units: pd.DataFrame, places: pd.Series, *, name: str, resa
         metric.low,
         metric.high,
         f"Harmonise or augment what differs between {name}s, and read the score within one {name}." if told else "",
+    )
+
+
+def check_feature_place(
+    features: pd.DataFrame, cases: pd.DataFrame, column: str, *, unit: str, resamples: int, seed: int
+) -> Check:
+    """Can the place a scan was made at be told from what the model learns from, among patients of one class?
+
+    A ridge regression of each place against the others, fitted on four fifths of the clusters and asked about the
+    rest; the figure is the mean over places of the AUC within classes.
+
+    Args:
+        features: Index ``case_id``; numbers.
+        cases: ``case_id, cluster, label`` as integer, the unit's id and the column.
+        column: What says where a scan was made; empty where nothing does.
+        unit: ``patient_id`` or ``case_id``: of several rows of a unit the first counts.
+        resamples: Resamples of clusters.
+        seed: Of resamples and parts.
+    """
+    question = "Do the features that the model learns from tell where a scan was made?"
+    threshold = "warns where the interval lies above 0.5: what tells the place can stand in for the patient"
+    rows = cases[cases["case_id"].isin(features.index)].drop_duplicates(unit)
+    counts = rows[column].value_counts() if column else pd.Series(dtype=int)
+    levels = [level for level in counts.index[counts >= MINIMUM_CLUSTERS] if level != ""]
+    if len(levels) < 2 or not all(pd.api.types.is_float_dtype(kind) for kind in features.dtypes):
+        text = f"fewer than two places have {MINIMUM_CLUSTERS} patients or more, or the features are no numbers"
+        return Check("features-place", question, "not-assessed", text, threshold)
+    rows = rows[rows[column].isin(levels)]
+    inside = rows[column].to_numpy()[None] == np.array(levels, dtype=object)[:, None]
+    clusters = Clusters.from_rows(rows["cluster"], rows["label"])
+    place = clusters.locate(rows["cluster"])
+    part = np.random.default_rng(seed).permutation(np.arange(len(clusters.ids)) % PARTS)[place]
+    scores = np.zeros(inside.shape)
+    matrix = features.loc[rows["case_id"]].to_numpy()
+    for number in range(PARTS):
+        fit, asked = part != number, part == number
+        middle, scale = np.nanmean(matrix[fit], axis=0), np.nanstd(matrix[fit], axis=0)
+        known = np.nan_to_num(np.clip((matrix - middle) / np.where(scale > 0, scale, np.inf), -4, 4))
+        labels = inside[:, fit].astype(np.float64)
+        scores[:, asked] = fit_ridges(known[fit], labels, balance_classes(labels), strength=0.1).predict(known[asked])
+    drawn = draw_weights(clusters, resamples=resamples, seed=seed)[:, place]
+    weights = np.concatenate([np.ones((1, len(rows)), dtype=np.uint8), drawn])
+    aucs = [_weigh_place(rows.assign(score=scores[n]), inside[n], weights) for n in range(len(levels))]
+    mean = np.mean(aucs, axis=0)
+    metric = summarise_draws(float(mean[0]), mean[1:], clusters)
+    told = metric.low is not None and metric.low > 0.5
+    return Check(
+        "features-place",
+        question,
+        "not-assessed" if metric.low is None else "warn" if told else "pass",
+        f"{len(levels)} places, each against the others within a class: mean AUC {mean[0]:.2f}",
+        threshold,
+        metric.estimate,
+        metric.low,
+        metric.high,
+        "Harmonise the features on training patients, or collect within one protocol." if told else "",
     )
 
 

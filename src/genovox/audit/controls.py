@@ -114,7 +114,9 @@ def permute_pipeline(
         Besag & Clifford (1991), sequential Monte Carlo p-values, doi:10.1093/biomet/78.2.301.
     """
     plans = plan_refits(features, cases, folds, label_unit)
-    units = _sort_units(pd.concat([plan.rows for plan in plans]))
+    if not plans:
+        return Permutation(1.0, float("nan"), float("nan"), 0)
+    units = _sort_units(pd.concat([part for plan in plans for part in (plan.rows, plan.train_rows)]))
     column = pd.Series(np.arange(len(units)), index=units["unit"])
     random = np.random.default_rng(seed)
     observed = float(_refit(plans, units["label"].to_numpy(np.float64)[None], column, strength)[0])
@@ -151,7 +153,8 @@ def permute_training(
     column = pd.Series(np.arange(len(units)), index=units["unit"])
     owners = named.drop_duplicates("case_id").set_index("case_id")["unit"]
     plan = folds[(folds["fold"] != FIXED) & folds["case_id"].isin(owners.index)]
-    random, null = np.random.default_rng(seed), []
+    random = np.random.default_rng(seed)
+    null: list[float] = []
     while len(null) < permutations:
         dealt = _deal_labels(units, 1, random)[0]
         labels = pd.Series(dealt[column[owners].to_numpy()].astype(int), index=owners.index)
@@ -224,11 +227,15 @@ def leave_site_out(
         rest = sites[(sites["site"] != site) & ~sites["cluster"].isin(rows["cluster"])]
         for part, chosen in (("train", rest), ("test", rows)):
             plans.append(chosen[["case_id"]].assign(repeat=0, fold=str(site), part=part))
-    own, other = (
-        score_refits(plan_refits(features, cases, plan, label_unit), strength=STRENGTH)
-        for plan in (folds, pd.concat(plans))
-    )
-    clusters = Clusters.from_rows(own["cluster"], own["label"])
+    refits = [plan_refits(features, cases, plan, label_unit) for plan in (folds, pd.concat(plans))]
+    if not all(refits):
+        undefined = Metric(
+            estimate=None, low=None, high=None, method="not defined", note="no hospital has both classes"
+        )
+        return undefined, undefined
+    own, other = (score_refits(plan, strength=STRENGTH) for plan in refits)
+    everyone = pd.concat([own, other])
+    clusters = Clusters.from_rows(everyone["cluster"], everyone["label"])
     drawn = draw_weights(clusters, resamples=resamples, seed=seed)
     draws = [within_fold_auc(table, drawn[:, clusters.locate(table["cluster"])]) for table in (own, other)]
     estimates = [float(within_fold_auc(table)[0]) for table in (own, other)]
@@ -300,7 +307,7 @@ def _refit(plans: list[Refit], dealt: Floats, column: "pd.Series[int]", strength
     """Mean within-fold AUC of each deal when every fold is fitted on its dealt labels, shape (deals,)."""
     mean = _MeanAuc(len(dealt))
     for plan in plans:
-        labels = dealt[:, column[plan.train_units].to_numpy()]
+        labels = dealt[:, column[plan.train_rows["unit"]].to_numpy()]
         odds = fit_ridges(plan.train, labels, balance_classes(labels), strength=strength).predict(plan.test)
         ranks = rankdata(expit(odds) @ plan.share.T, axis=1)
         mean.add(ranks, dealt[:, column[plan.rows["unit"]].to_numpy()])

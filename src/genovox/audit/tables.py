@@ -19,6 +19,7 @@ from genovox.audit.additions import (
 from genovox.audit.associations import (
     check_columns,
     check_exclusions,
+    check_feature_place,
     check_score_place,
     compare_columns,
     find_place_column,
@@ -50,6 +51,7 @@ from genovox.cohort.gates import DUPLICATE_VOLUMES, EXCLUSIONS, split_labels
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.core.sections import AuditTable
+from genovox.evaluate.intervals import cluster_patients
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import LabelUnit, Metric
 
@@ -187,7 +189,7 @@ def audit_tables(
         check_metadata(finding),
         check_columns(associations),
         _check_exclusions(evidence),
-        _check_place(evidence),
+        *_check_places(evidence),
         check_matched(*_match(finding, how)),
         *(
             check_permutation(permutation, name=name, largest_p=rules.permutation_p)
@@ -290,12 +292,18 @@ def _check_exclusions(evidence: Evidence) -> Check:
     return check_exclusions(*split_labels(known, tables.exclusions), tables.accepted.get(EXCLUSIONS, ""))
 
 
-def _check_place(evidence: Evidence) -> Check:
+def _check_places(evidence: Evidence) -> list[Check]:
     column = find_place_column(evidence.cases)
     name = column.removeprefix(SCAN_PREFIX) or "site"
     places = evidence.cases.drop_duplicates(evidence.unit).set_index(evidence.unit)
     where = places[column] if column else pd.Series("", index=places.index)
-    return check_score_place(evidence.units, where, name=name, resamples=evidence.resamples, seed=evidence.seed)
+    how: dict[str, Any] = {"resamples": evidence.resamples, "seed": evidence.seed}
+    checks = [check_score_place(evidence.units, where, name=name, **how)]
+    if evidence.tables.features is not None:
+        cases = evidence.cases
+        cases = cases.assign(cluster=cluster_patients(cases["patient_id"], cases["family_id"]))
+        checks.append(check_feature_place(evidence.tables.features, cases, column, unit=evidence.unit, **how))
+    return checks
 
 
 def _match(finding: MetadataFinding, how: dict[str, Any]) -> tuple[Metric, int]:

@@ -68,8 +68,9 @@ def remove_centre(volume: Array, _: Mask, random: np.random.Generator) -> Array:
     """Without the lesion: the middle of the crop takes the values of voxels drawn from the rest."""
     altered = volume.copy()
     inside = np.zeros(volume.shape[1:], dtype=bool)
-    bounds = [(round(side * (1 - CENTRE) / 2), round(side * (1 + CENTRE) / 2)) for side in inside.shape]
-    inside[tuple(slice(low, high) for low, high in bounds)] = True
+    sides = volume.shape[1:]
+    box = tuple(slice(round(side * (1 - CENTRE) / 2), round(side * (1 + CENTRE) / 2)) for side in sides)
+    inside[box] = True
     rest = volume[:, ~inside]
     altered[:, inside] = rest[:, random.integers(rest.shape[1], size=int(inside.sum()))]
     return altered

@@ -56,6 +56,11 @@ def fit_ridges(matrix: Floats, labels: ArrayLike, weights: ArrayLike | None = No
         Newton's method is iteratively reweighted least squares: McCullagh & Nelder (1989),
         doi:10.1007/978-1-4899-3242-6.
     """
+    if matrix.shape[1] > len(matrix):
+        # A ridge sees no direction that its rows do not span: fewer columns, the same fits.
+        _, _, turned = np.linalg.svd(matrix, full_matrices=False)
+        fits = fit_ridges(matrix @ turned.T, labels, weights, strength=strength)
+        return Fits(fits.coefficients @ turned, fits.intercepts)
     design = np.column_stack([matrix, np.ones(len(matrix))])
     truth = np.atleast_2d(np.asarray(labels, np.float64))
     rows = np.ones((1, len(design))) if weights is None else np.atleast_2d(np.asarray(weights, np.float64))
@@ -86,14 +91,14 @@ class Refit:
 
     Attributes:
         train: Terms of the rows that are fitted, shape (n, p).
-        train_units: Unit of each.
+        train_rows: ``unit, cluster, label`` of each.
         test: Terms of the rows that are scored, shape (m, p).
         share: What each of them counts for its unit's mean, shape (units, m).
         rows: ``repeat, fold, unit, cluster, label`` of the units that are scored.
     """
 
     train: Floats
-    train_units: NDArray[np.object_]
+    train_rows: pd.DataFrame
     test: Floats
     share: Floats
     rows: pd.DataFrame
@@ -112,22 +117,24 @@ def plan_refits(features: pd.DataFrame, cases: pd.DataFrame, folds: pd.DataFrame
     table["cluster"] = connect_groups(table, ["patient_id", "family_id"])
     table["unit"] = table["patient_id"] if label_unit == "patient" else table.index
     plans = []
-    for (repeat, fold), plan in folds[folds["fold"] != FIXED].groupby(["repeat", "fold"]):
+    for _, plan in folds[folds["fold"] != FIXED].groupby(["repeat", "fold"]):
         known = plan[plan["case_id"].isin(table.index) & plan["case_id"].isin(features.index)]
         train, test = (known.loc[known["part"] == part, "case_id"].tolist() for part in ("train", "test"))
         labels = table.loc[train, "label"].to_numpy(np.int64)
         if len(set(labels.tolist())) < 2 or table.loc[test, "label"].nunique() < 2:
             continue
         both = _number(features.loc[train], features.loc[test], labels)
-        if both[0].shape[1] > len(train):
-            # A ridge sees no direction that its rows do not span: fewer columns, the same scores.
-            _, _, turned = np.linalg.svd(both[0], full_matrices=False)
-            both = [part @ turned.T for part in both]
         of_test = table.loc[test, ["unit", "cluster", "label"]].reset_index()
-        rows = of_test.drop_duplicates("unit").assign(repeat=repeat, fold=fold)
+        rows = of_test.drop_duplicates("unit").assign(repeat=plan["repeat"].iloc[0], fold=plan["fold"].iloc[0])
         share = (rows["unit"].to_numpy()[:, None] == of_test["unit"].to_numpy()[None]).astype(np.float64)
         plans.append(
-            Refit(both[0], table.loc[train, "unit"].to_numpy(), both[1], share / share.sum(axis=1, keepdims=True), rows)
+            Refit(
+                both[0],
+                table.loc[train, ["unit", "cluster", "label"]],
+                both[1],
+                share / share.sum(axis=1, keepdims=True),
+                rows,
+            )
         )
     return plans
 
@@ -140,15 +147,15 @@ def _number(train: pd.DataFrame, test: pd.DataFrame, labels: NDArray[np.int64]) 
         values = [((part.to_numpy() - mean) / np.where(varies, scale, 1))[:, varies] for part in (train, test)]
         return [np.clip(np.nan_to_num(part), -_FURTHEST, _FURTHEST) for part in values]
     model = fit_logistic(train, labels, np.arange(len(labels)), seed=0, recipe=RIDGE)
-    return [np.stack([term.evaluate(part) for term in model.terms], axis=1) for part in (train, test)]
+    terms = [[term.evaluate(part) for term in model.terms] for part in (train, test)]
+    return [np.array(values).reshape(-1, len(part)).T for values, part in zip(terms, (train, test), strict=True)]
 
 
 def score_refits(plans: list[Refit], *, strength: float) -> pd.DataFrame:
     """Units scored out of fold by a ridge regression: ``repeat, fold, unit, cluster, label, score``."""
-    labels = pd.concat([plan.rows for plan in plans]).drop_duplicates("unit").set_index("unit")["label"]
     tables = []
     for plan in plans:
-        truth = labels[plan.train_units].to_numpy(np.float64)
+        truth = plan.train_rows["label"].to_numpy(np.float64)
         odds = fit_ridges(plan.train, truth, balance_classes(truth), strength=strength).predict(plan.test)[0]
         tables.append(plan.rows.assign(score=plan.share @ expit(odds)))
     return pd.concat(tables, ignore_index=True)
