@@ -20,6 +20,7 @@ from genovox.audit.controls import (
     permute_training,
     stratify_units,
 )
+from genovox.core.errors import DataError
 from genovox.evaluate.schema import Metric
 
 
@@ -155,6 +156,14 @@ def test_training_on_deals_asks_for_labels_of_whole_patients() -> None:
     assert found.observed == 1.0
     assert found.p_value == pytest.approx(0.1)
     assert found.retrained == "the networks"
+
+
+def test_deals_that_cannot_be_trained_on_are_refused() -> None:
+    _, cases, folds = _features(7, 0.0, patients=24)
+    tested = folds[folds["part"] == "test"].merge(cases[["case_id", "label"]], on="case_id")
+    tested = tested.assign(cluster=range(24), score=0.5, model="m", label=(tested["case_id"] == "c00").astype(int))
+    with pytest.raises(DataError, match="fewer folds"):
+        permute_training(tested, folds, lambda _n, _l: tested, label_unit="patient", permutations=1, seed=1)
 
 
 def test_what_holds_at_unseen_hospitals_loses_nothing() -> None:

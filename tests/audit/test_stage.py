@@ -67,7 +67,12 @@ def test_what_is_left_of_the_score_is_judged() -> None:
     told = Metric(estimate=0.8, low=0.7, high=0.9, method="x")
     none = Metric(estimate=0.5, low=0.4, high=0.6, method="x")
     few = Metric(estimate=0.5, low=None, high=None, method="counts")
-    found = {"input-background": told, "input-no-lesion": "no lesions", "input-shuffled": few, "input-phases": told}
+    found: dict[str, Metric | str] = {
+        "input-background": told,
+        "input-no-lesion": "no lesions",
+        "input-shuffled": few,
+        "input-phases": told,
+    }
     checks = {check.name: check for check in check_inputs(found, 0.85)}
     assert checks["input-background"].status == "warn"
     assert "outside the breast" in checks["input-background"].finding

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from genovox.audit.additions import standardise_logits
 from genovox.audit.checks import Check, Status
 from genovox.cohort.splits import FIXED
+from genovox.core.errors import DataError
 from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import LabelUnit, Metric
@@ -25,6 +26,7 @@ STRATA = 5
 ENOUGH_EXCEEDED = 25
 """Deals at least as good as the observed one after which p is known to be large, and no more are made."""
 _CHUNK = 100
+_ATTEMPTS = 50
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -147,6 +149,9 @@ def permute_training(
         label_unit: To what labels belong.
         permutations: How many deals; p is never below 1 / (1 + permutations).
         seed: Their seed.
+
+    Raises:
+        DataError: If hardly any deal can be trained on.
     """
     named = tested.assign(unit=tested[f"{label_unit}_id"])
     units = _sort_units(named)
@@ -155,7 +160,14 @@ def permute_training(
     plan = folds[(folds["fold"] != FIXED) & folds["case_id"].isin(owners.index)]
     random = np.random.default_rng(seed)
     null: list[float] = []
+    attempts = 0
     while len(null) < permutations:
+        attempts += 1
+        if attempts > _ATTEMPTS * permutations:
+            raise DataError(
+                f"every part of a fold must hold both classes, got one in nearly all of {attempts - 1} deals; "
+                "use fewer folds, or leave --permute-pipeline out"
+            )
         dealt = _deal_labels(units, 1, random)[0]
         labels = pd.Series(dealt[column[owners].to_numpy()].astype(int), index=owners.index)
         parts = plan.assign(label=labels[plan["case_id"]].to_numpy()).groupby(["repeat", "fold", "part"])["label"]

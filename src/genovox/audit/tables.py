@@ -262,7 +262,7 @@ def _plan_of_tests(tested: pd.DataFrame) -> pd.DataFrame:
         part = np.where(cases["case_id"].isin(rows["case_id"]), "test", "train")
         plan = cases[["case_id", "patient_id", "repeat"]].assign(fold=rows["fold"].iloc[0], part=part)
         plans.append(plan)
-    return pd.concat(plans, ignore_index=True)
+    return pd.DataFrame(pd.concat(plans, ignore_index=True))
 
 
 def _check_leaks(evidence: Evidence) -> list[Check]:
