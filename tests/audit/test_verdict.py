@@ -2,6 +2,7 @@
 
 import pytest
 
+from genovox.audit.additions import Addition
 from genovox.audit.checks import Check
 from genovox.audit.confounding import MetadataFinding
 from genovox.audit.verdict import reach_verdict
@@ -55,11 +56,44 @@ def test_a_leak_is_named_in_the_paragraph() -> None:
     assert "two patients share a volume" in verdict.paragraph
 
 
+def _addition(low: float | None) -> Addition:
+    delta = _metric(0.03, 0.01, 0.05) if low is not None else _metric(0.03, None, None)
+    return Addition("age and subtype", 0.8, delta, _metric(0.5, low, None if low is None else low + 1), 9.0, 0.003)
+
+
+@pytest.mark.parametrize(
+    ("low", "beyond", "words"),
+    [(0.1, "yes", "It adds to what age and subtype tell"), (-0.1, "no", "not shown to tell more than age and subtype")],
+)
+def test_signal_says_whether_it_goes_beyond_the_clinic(low: float, beyond: str, words: str) -> None:
+    verdict = reach_verdict([], CLEAN, GOOD, 0.001, minimum_auc=0.6, clinical=_addition(low))
+    assert verdict.beyond_clinical == beyond
+    assert words in verdict.paragraph
+    assert ("Compare with age" in " ".join(verdict.next_steps[:2])) == (beyond == "no")
+
+
+def test_too_few_for_the_clinic_is_unknown() -> None:
+    assert reach_verdict([], CLEAN, GOOD, 0.001, 0.6, clinical=_addition(None)).beyond_clinical == "unknown"
+
+
+def test_the_studys_own_p_counts() -> None:
+    assert reach_verdict([], CLEAN, GOOD, 0.02, 0.6, largest_p=0.01).verdict == "underpowered"
+
+
 def test_signal_never_says_biology() -> None:
     for metadata in (CLEAN, UNKNOWN, PARTIAL):
-        verdict = reach_verdict([], metadata, GOOD, 0.001, minimum_auc=0.6)
-        assert "biology does" in verdict.paragraph or "biology" not in verdict.paragraph
-        assert "not its cause" in verdict.paragraph
+        for clinical in (None, _addition(0.1), _addition(-0.1)):
+            verdict = reach_verdict([], metadata, GOOD, 0.001, minimum_auc=0.6, clinical=clinical)
+            assert "biology does" in verdict.paragraph or "biology" not in verdict.paragraph
+            assert "not its cause" in verdict.paragraph
+
+
+def test_what_failed_leads_the_next_steps() -> None:
+    checks = [
+        Check("earlier-image", "?", "not-assessed", "none", "…", advice="Keep earlier exams."),
+        Check("metadata-label", "?", "fail", "…", "…", advice="Match."),
+    ]
+    assert reach_verdict(checks, CLEAN, GOOD, 0.001, minimum_auc=0.6).next_steps[0] == "Match."
 
 
 def test_what_was_not_looked_at_comes_first_among_the_next_steps() -> None:

@@ -1,14 +1,16 @@
 """Confounding: can the label be told without looking at the patient?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.tree import DecisionTreeClassifier
 
+from genovox.audit.additions import Addition, measure_addition, pair_scores
 from genovox.audit.checks import Check, Status
-from genovox.cohort.balance import WORTH_A_GATE
-from genovox.cohort.gates import compare_exclusions
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.dataset import features
@@ -16,7 +18,8 @@ from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
-from genovox.train.tabular import RIDGE, as_numbers, fit_logistic
+from genovox.train.ridge import balance_classes, fit_ridges
+from genovox.train.tabular import RIDGE, TabularModel, as_numbers, fit_logistic
 
 SCANNER_COLUMNS = tuple(
     SCAN_PREFIX + name
@@ -35,9 +38,15 @@ MATCH = (
     "Match carriers and non-carriers by scanner and protocol, or test within one scanner; "
     "find out why the metadata differ."
 )
+CIRCUMSTANCES = ("indication", "treatment", "prior_treatment", "neoadjuvant", "clip", "implant", "biopsy")
+"""Columns of a clinical table that say why and in what state a patient was scanned, not who she is."""
 STRATA = 5
 NO_OVERLAP = 0.995
 _RARE = 3
+_TREES, _DEPTH, _LEAF = 8, 4, 8
+_INNER = 3
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,9 @@ class MetadataFinding:
         scanner_known: Whether vendor, model, field strength or site were given for every case.
         useful_auc: What would be useful, from ``[audit]``: metadata that may reach it are not ruled out.
         unusable: Metadata that vary but repeat no value often enough to be learnt from.
+        addition: What the image's score adds to the metadata's, or None.
+        paired: ``unit, repeat, fold, cluster, label, score_base, score``: the metadata's score beside the image's.
+        combined: Share of the folds in which combinations of columns told more than columns by themselves.
     """
 
     columns: tuple[str, ...]
@@ -59,6 +71,9 @@ class MetadataFinding:
     scanner_known: bool
     useful_auc: float = 0.6
     unusable: tuple[str, ...] = ()
+    addition: Addition | None = None
+    paired: pd.DataFrame | None = field(default=None, compare=False)
+    combined: float = 0.0
 
     @property
     def tells_label(self) -> bool:
@@ -67,8 +82,9 @@ class MetadataFinding:
 
     @property
     def score_adds(self) -> bool:
-        """Whether the image's score tells the label among cases of like metadata."""
-        return self.within is not None and self.within.low is not None and self.within.low > 0.5
+        """Whether the score tells the label among cases of like metadata, and adds to what metadata tell."""
+        stands = self.within is not None and self.within.low is not None and self.within.low > 0.5
+        return stands and (self.addition is None or self.addition.adds)
 
     @property
     def rules_out(self) -> bool:
@@ -85,11 +101,30 @@ class MetadataFinding:
 
 def metadata_columns(cases: pd.DataFrame) -> tuple[str, ...]:
     """Columns of ``cases.csv`` that describe the scan rather than the patient, and vary."""
-    return tuple(name for name in features.metadata_columns(cases) if len(set(cases[name])) > 1)
+    named = [*features.metadata_columns(cases), *(name for name in CIRCUMSTANCES if name in cases.columns)]
+    return tuple(name for name in named if len(set(cases[name])) > 1)
 
 
-def score_metadata(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str, ...], seed: int) -> pd.DataFrame:
-    """Out-of-fold scores of a regularised logistic regression on metadata, over the study's own folds.
+def join_circumstances(cases: pd.DataFrame, clinic: pd.DataFrame | None) -> pd.DataFrame:
+    """Cases with what the clinical table says of why and in what state a patient was scanned.
+
+    Args:
+        cases: ``case_id`` and more.
+        clinic: ``case_id`` and the clinical columns; None where there is no such table.
+    """
+    names = (
+        [] if clinic is None else [name for name in CIRCUMSTANCES if name in clinic.columns.difference(cases.columns)]
+    )
+    if clinic is None or not names:
+        return cases
+    return cases.merge(clinic[["case_id", *names]], on="case_id", how="left").fillna(dict.fromkeys(names, ""))
+
+
+def score_columns(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str, ...], seed: int) -> pd.DataFrame:
+    """Out-of-fold scores of table columns, over the study's own folds.
+
+    In each fold a ridge logistic regression of the columns, or a few shallow trees that see combinations of them:
+    whichever has the lower log loss on inner folds of the fold's own training patients.
 
     Args:
         cases: Columns ``case_id, patient_id, family_id, label`` and the metadata.
@@ -98,7 +133,8 @@ def score_metadata(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str,
         seed: Seed of the solver.
 
     Returns:
-        One row a tested case and repeat: ``case_id, patient_id, repeat, fold, label, cluster, score``.
+        One row a tested case and repeat: ``case_id, patient_id, repeat, fold, label, cluster, score, combined``; none
+        of folds whose training patients are of one class.
     """
     table = cases.set_index("case_id")
     table["cluster"] = cluster_patients(table["patient_id"], table["family_id"])
@@ -107,14 +143,59 @@ def score_metadata(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str,
         present = plan[plan["case_id"].isin(table.index)]
         train = table.loc[present.loc[present["part"] != "test", "case_id"]]
         test = table.loc[present.loc[present["part"] == "test", "case_id"]]
-        known = train[list(columns)]
-        model = fit_logistic(
-            known, train["label"].to_numpy(np.int64), train["cluster"].to_numpy(), seed=seed, recipe=RIDGE
-        )
-        rows = test[["patient_id", "label", "cluster"]].reset_index().assign(score=model.score(test))
+        labels, clusters = train["label"].to_numpy(np.int64), train["cluster"].to_numpy(np.int64)
+        if len(np.unique(labels)) < 2:
+            continue
+        model = fit_logistic(train[list(columns)], labels, clusters, seed=seed, recipe=RIDGE)
+        known, asked = (_evaluate_terms(model, part) for part in (train, test))
+        combines = _prefer_trees(known, labels, clusters, seed)
+        scores = _score_trees(known, labels, asked, seed) if combines else model.score(test)
+        rows = test[["patient_id", "label", "cluster"]].reset_index().assign(score=scores, combined=combines)
         rows["repeat"], rows["fold"] = plan["repeat"].iloc[0], plan["fold"].iloc[0]
         scored.append(rows)
-    return pd.concat(scored, ignore_index=True)
+    return pd.concat(scored, ignore_index=True) if scored else pd.DataFrame()
+
+
+def _evaluate_terms(model: TabularModel, table: pd.DataFrame) -> Floats:
+    values = [term.evaluate(table) for term in model.terms]
+    return np.stack(values, axis=1) if values else np.zeros((len(table), 0))
+
+
+def _prefer_trees(matrix: Floats, labels: NDArray[np.int64], clusters: NDArray[np.int64], seed: int) -> bool:
+    """Whether combinations tell more than columns by themselves, on inner folds of whole clusters."""
+    # As many distinct rows as a regression has coefficients: it can give each its own value already.
+    if len(np.unique(matrix, axis=0)) <= matrix.shape[1] + 1:
+        return False
+    random = np.random.default_rng(seed)
+    ids, place = np.unique(clusters, return_inverse=True)
+    part = random.permutation(np.arange(len(ids)) % _INNER)[place]
+    losses: list[list[float]] = [[], []]
+    for number in range(_INNER):
+        fit, held = part != number, part == number
+        if len(np.unique(labels[fit])) < 2 or len(np.unique(labels[held])) < 2:
+            continue
+        ridge = fit_ridges(matrix[fit], labels[fit], balance_classes(labels[fit]), strength=RIDGE.strengths[0])
+        for way, scores in enumerate(
+            (expit(ridge.predict(matrix[held])[0]), _score_trees(matrix[fit], labels[fit], matrix[held], seed))
+        ):
+            loss = -np.log(np.where(labels[held] == 1, scores, 1 - scores))
+            losses[way].append(float(np.mean([loss[labels[held] == label].mean() for label in (0, 1)])))
+    return bool(losses[0]) and np.mean(losses[1]) < np.mean(losses[0])
+
+
+def _score_trees(matrix: Floats, labels: NDArray[np.int64], asked: Floats, seed: int) -> Floats:
+    """Mean probability of shallow trees, each grown on a resample of the rows."""
+    random = np.random.default_rng(seed)
+    members = [np.flatnonzero(labels == label) for label in (0, 1)]
+    known, wanted, total = matrix.astype(np.float32), asked.astype(np.float32), np.zeros(len(asked))
+    for _ in range(_TREES):
+        # As many of either class, so that both weigh the same.
+        rows = np.concatenate([random.choice(of_class, len(labels) // 2) for of_class in members])
+        tree = DecisionTreeClassifier(
+            max_depth=_DEPTH, min_samples_leaf=_LEAF, random_state=int(random.integers(2**31))
+        ).fit(known[rows], labels[rows].astype(np.float64), check_input=False)
+        total += tree.predict_proba(wanted, check_input=False)[:, 1]
+    return np.clip(total / _TREES, 0.01, 0.99)
 
 
 def weigh_metadata(
@@ -139,22 +220,27 @@ def weigh_metadata(
         seed: Seed of the resamples.
     """
     varying = metadata_columns(cases)
-    cases = _measure(cases, varying)
+    cases = measure_columns(cases, varying)
     columns = tuple(name for name in varying if _is_usable(cases[name]))
     unusable = tuple(name for name in varying if name not in columns)
     known = any(name in cases.columns and (cases[name] != "").all() for name in SCANNER_COLUMNS)
     if not columns:
         return MetadataFinding((), None, None, known, useful_auc, unusable)
-    unit = f"{label_unit}_id"
-    metadata = _gather(score_metadata(cases, folds, columns, seed), unit)
-    auc = estimate_within_fold_auc(metadata, resamples=resamples, seed=seed)
-    both = metadata.merge(
-        units[["unit", "repeat", "fold", "score"]].astype({"repeat": int}),
-        on=["unit", "repeat", "fold"],
-        suffixes=("_metadata", ""),
-    )
+    scored = score_columns(cases, folds, columns, seed)
+    if scored.empty:
+        return MetadataFinding((), None, None, known, useful_auc, varying)
+    metadata = gather_scores(scored, f"{label_unit}_id")
+    both = pair_scores(metadata, units)
     return MetadataFinding(
-        columns, auc, stratified_auc(both, resamples=resamples, seed=seed), known, useful_auc, unusable
+        columns,
+        estimate_within_fold_auc(metadata, resamples=resamples, seed=seed),
+        stratified_auc(both, resamples=resamples, seed=seed),
+        known,
+        useful_auc,
+        unusable,
+        measure_addition("scan metadata", both, resamples=resamples, seed=seed),
+        both,
+        float(scored["combined"].mean()),
     )
 
 
@@ -162,7 +248,7 @@ def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
     """AUC of ``score`` among rows of one fold whose metadata tell the same, averaged over strata by their pairs.
 
     Args:
-        table: ``repeat, fold, cluster, label, score, score_metadata``; up to five strata of ``score_metadata`` a fold.
+        table: ``repeat, fold, cluster, label, score, score_base``; up to five strata of ``score_base`` a fold.
         resamples: Resamples of clusters.
         seed: Their seed.
 
@@ -193,7 +279,7 @@ def check_metadata(finding: MetadataFinding) -> Check:
     status, text, advice = _judge_varying(finding, finding.auc) if finding.auc else _judge_constant(finding)
     if finding.unusable:
         names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in finding.unusable)
-        text += f"; nearly every case has a value of its own in {names}, so nothing can be learnt from it"
+        text += f"; too few cases share a value of {names}, so nothing can be learnt from it"
         status = "not-assessed" if status == "pass" else status
     if not finding.scanner_known and status != "fail":
         text += "; vendor, model or field strength are not given for every case and were not looked at"
@@ -222,7 +308,8 @@ def _judge_constant(finding: MetadataFinding) -> tuple[Status, str, str]:
 
 def _judge_varying(finding: MetadataFinding, auc: Metric) -> tuple[Status, str, str]:
     names = ", ".join(name.removeprefix(SCAN_PREFIX) for name in finding.columns)
-    text = f"metadata alone ({names}) score AUC {_figure(auc)}"
+    how = ", combinations of columns in most folds" if finding.combined > 0.5 else ""
+    text = f"metadata alone ({names}{how}) score AUC {_figure(auc)}"
     if finding.separates:
         return "fail", f"{text}: the classes do not overlap in metadata", MATCH
     if auc.low is None:
@@ -230,45 +317,24 @@ def _judge_varying(finding: MetadataFinding, auc: Metric) -> tuple[Status, str, 
     if finding.tells_label and not finding.score_adds:
         text += "; the image's score adds nothing to them"
         if finding.within is not None:
-            text += f": among cases of like metadata it scores {_figure(finding.within)}"
+            text += f": among cases of like metadata it scores {_figure(finding.within)}{_describe_addition(finding)}"
         return "fail", text, MATCH
     if finding.tells_label:
-        return "warn", f"{text}; among cases of like metadata the image still scores {_figure(finding.within)}", MATCH
+        still = f"{_figure(finding.within)}{_describe_addition(finding)}"
+        return "warn", f"{text}; among cases of like metadata the image still scores {still}", MATCH
     if auc.high is not None and auc.high < 0.5:
         text += "; below 0.5 they mislead in patients they were not fitted on, which tells no label"
     return "pass", text, ""
 
 
-def check_exclusions(labels_in: list[int], labels_out: list[int], accepted: str) -> Check:
-    """Judge whether carriers were left out more or less often than non-carriers.
-
-    Args:
-        labels_in: Labels of the patients of whom nothing was left out.
-        labels_out: Labels of the patients who lost a case.
-        accepted: The user's reason to go on all the same, or empty.
-    """
-    question = "Were carriers and non-carriers left out alike?"
-    threshold = (
-        f"warns where the interval excludes 0, fails beyond {100 * WORTH_A_GATE:.0f} points: a one-sided loss changes "
-        "who is compared"
-    )
-    if not labels_out:
-        return Check("exclusions", question, "pass", "no patient with a known label lost a case", threshold)
-    lost = compare_exclusions(labels_in, labels_out)
-    text = lost.describe("lost a case") + (f"; accepted by the user: {accepted}" if accepted else "")
-    status: Status = "fail" if lost.closes else "warn" if lost.beyond_chance else "pass"
-    advice = "" if status == "pass" else "Repair the images that exclusions.csv lists, or explain the difference."
-    return Check("exclusions", question, status, text, threshold, figure=lost.difference, advice=advice)
-
-
-def _gather(scored: pd.DataFrame, unit: str) -> pd.DataFrame:
+def gather_scores(scored: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Scores by unit: a patient's is the mean of its cases, as for the images."""
     groups = scored.groupby(["repeat", "fold", unit], sort=True)
     table = groups.agg(label=("label", "first"), cluster=("cluster", "first"), score=("score", "mean")).reset_index()
     return table.rename(columns={unit: "unit"})
 
 
-def _measure(cases: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def measure_columns(cases: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Numbers and dates as numbers, with gaps where a cell holds none; other columns stay text."""
     table = cases.copy()
     for name in columns:
@@ -290,11 +356,16 @@ def _is_usable(column: pd.Series) -> bool:
 def _strata(table: pd.DataFrame) -> list[np.ndarray]:
     strata = []
     for rows in table.groupby(["repeat", "fold"]).indices.values():
-        scores = table["score_metadata"].to_numpy()[rows]
+        scores = table["score_base"].to_numpy()[rows]
         edges = np.unique(np.quantile(scores, np.linspace(0, 1, STRATA + 1)[1:-1]))
         bins = np.searchsorted(edges, scores, side="left")
         strata += [np.asarray(rows)[bins == number] for number in np.unique(bins)]
     return strata
+
+
+def _describe_addition(finding: MetadataFinding) -> str:
+    added = finding.addition
+    return "" if added is None else f", likelihood ratio {added.likelihood_ratio:.1f} (p = {added.p_value:.2g})"
 
 
 def _figure(metric: Metric | None) -> str:

@@ -1,101 +1,127 @@
 """The audit stage: every check, then the verdict."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from genovox.audit.confounding import check_exclusions, check_metadata, weigh_metadata
-from genovox.audit.controls import check_permutation, permute_labels
-from genovox.audit.leakage import check_duplicates, check_folds
-from genovox.audit.verdict import reach_verdict
-from genovox.cohort.gates import DUPLICATE_VOLUMES, EXCLUSIONS, read_acceptances, split_labels
-from genovox.cohort.splits import FIXED
-from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json
+from genovox.audit.checks import Check, Status
+from genovox.audit.controls import permute_training
+from genovox.audit.tables import Audit, Evidence, Tables, audit_tables
+from genovox.cohort.gates import read_acceptances
+from genovox.cohort.stage import CLINICAL
+from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json, write_table
 from genovox.core.names import model_folder
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
-from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import Metric
+from genovox.learning.resolution import resolve
+from genovox.predict.altered import ALTERATIONS, Alteration, score_altered
+from genovox.train.permuted import open_cached_features, plan_model, train_deal
 
-FORMAT = 1
+FORMAT = 2
 
 
-def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
+def open_stage(study: Study, run: Path, device: str) -> Stage:
     """The audit stage of a study that is evaluated."""
     upstream = {name: require_stage(run, name)["key"] for name in ("cohort", "preprocess", "evaluate")}
     inputs = {"train/predictions.csv": hash_file(run / "train" / "predictions.csv")}
     config = study.as_dict()["audit"] | {"resamples": study.evaluate.resamples}
-    return Stage("audit", run, FORMAT, config, upstream, inputs, study.seed)
+    return Stage("audit", run, FORMAT, config, upstream, inputs, study.seed, keeps_items=True, device=device)
 
 
-def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noqa: ARG001 - every stage builds alike
-    """Write ``audit.json``."""
-    write_json(stage.folder / "audit.json", audit_run(study, stage.run))
+def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
+    """Write ``audit.json`` and ``associations.csv``; deals of labels that networks were trained on are kept."""
+    audit = audit_run(study, stage.run, device=stage.device, workers=workers)
+    write_table(stage.folder / "associations.csv", audit.associations)
+    write_json(stage.folder / "audit.json", audit.content)
 
 
-def audit_run(study: Study, run: Path) -> dict[str, Any]:
-    """Run every check on a run's tables and reach the verdict.
+def audit_run(study: Study, run: Path, *, device: str = "cpu", workers: int | None = None) -> Audit:
+    """Run every check on a run's tables, features and networks, and reach the verdict.
 
-    Returns:
-        The content of ``audit.json``.
+    Args:
+        study: The study.
+        run: Its run, evaluated.
+        device: Where networks compute: ``auto``, ``cpu`` or ``cuda``.
+        workers: Folds trained at once, where labels are dealt for the whole pipeline.
     """
     metrics = read_json(run / "evaluate" / "metrics.json")
     model = metrics["primary"]
-    block = metrics["models"][model]["cross_validation"]
-    auc = Metric(**block["metrics"]["roc_auc"])
-    cases = read_table(run / "cohort" / "cases.csv").astype({"label": int})
-    folds = read_table(run / "cohort" / "folds.csv").astype({"repeat": int})
-    predictions = read_table(run / "train" / "predictions.csv")
-    accepted = read_acceptances(run)
-    table = validate_predictions(predictions[predictions["model"] == model], label_unit=metrics["label_unit"])
-    rotating = table[(table["part"] == "test") & (table["fold"] != FIXED)]
-    units = gather_units(rotating, label_unit=metrics["label_unit"])
-    seed = derive_seed(study.seed, "audit")
-    finding = weigh_metadata(
-        cases,
-        folds,
-        units,
-        label_unit=metrics["label_unit"],
-        useful_auc=study.audit.minimum_auc,
-        resamples=study.evaluate.resamples,
-        seed=seed,
+    resolution = resolve(run / "train", device, study.train)
+    clinic = run / "cohort" / CLINICAL
+    tables = Tables(
+        predictions=read_table(run / "train" / "predictions.csv"),
+        cases=read_table(run / "cohort" / "cases.csv"),
+        folds=read_table(run / "cohort" / "folds.csv"),
+        clinic=read_table(clinic) if clinic.exists() else None,
+        exclusions=pd.concat([read_table(run / stage / "exclusions.csv") for stage in ("cohort", "preprocess")]),
+        features=open_cached_features(study, run, resolution, model),
+        accepted=read_acceptances(run),
     )
-    p, null_high = permute_labels(units, permutations=study.audit.permutations, seed=seed)
-    labels_in, labels_out = split_labels(cases, _read_exclusions(run))
-    checks = [
-        check_folds(folds, predictions),
-        check_duplicates(cases, accepted.get(DUPLICATE_VOLUMES, "")),
-        check_metadata(finding),
-        check_exclusions(labels_in, labels_out, accepted.get(EXCLUSIONS, "")),
-        check_permutation(p, null_high, auc.estimate if auc.estimate is not None else float("nan")),
-    ]
-    verdict = reach_verdict(checks, finding, auc, p, study.audit.minimum_auc)
-    return {
-        **asdict(verdict),
-        "headline": describe_headline(model, auc, block, metrics["label_unit"]) + _describe_pretraining(run, model),
-        "model": model,
-        "rules": {"minimum_auc": study.audit.minimum_auc, "permutation_p": 0.025, "confidence": 0.95},
-        "checks": [asdict(check) for check in checks],
-        "accepted": accepted,
-    }
+    evidence = Evidence.gather(
+        tables, metrics, resamples=study.evaluate.resamples, seed=derive_seed(study.seed, "audit")
+    )
+    altered = {}
+    if model in study.train.networks and study.audit.image_controls:
+        altered = score_altered(
+            study,
+            run,
+            evidence.tested,
+            label_unit=evidence.label_unit,
+            device=resolution.device,
+            resamples=evidence.resamples,
+            seed=evidence.seed,
+        )
+    retrained = None
+    if study.audit.permute_pipeline:
+        tasks = plan_model(study, run, resolution, model)
+
+        def train(number: int, labels: dict[str, int]) -> pd.DataFrame:
+            folder = run / "audit" / "deals" / f"{number:04d}"
+            return train_deal(study, tasks, labels, folder, workers=workers)
+
+        retrained = permute_training(
+            evidence.tested,
+            evidence.folds,
+            train,
+            label_unit=evidence.label_unit,
+            permutations=study.audit.permute_pipeline,
+            seed=evidence.seed,
+        )
+    controls = check_inputs(altered, evidence.auc.estimate)
+    audit = audit_tables(evidence, study.audit, retrained=retrained, controls=controls)
+    audit.content["headline"] += _describe_pretraining(run, model)
+    return audit
 
 
-def describe_headline(model: str, auc: Metric, block: dict[str, Any], label_unit: str) -> str:
-    """The study's one figure, in one line."""
-    unit = "patients" if label_unit == "patient" else "cases"
-    who = f"{block['n_positive']} positive and {block['n_negative']} negative {unit}"
-    if label_unit == "case":
-        who += f" of {block['n_patients']} patients"
-    if auc.estimate is None:
-        return f"{model}: AUC not defined; {who}"
-    interval = (
-        f"(95% interval {auc.low:.2f} to {auc.high:.2f})"
-        if auc.low is not None and auc.high is not None
-        else "(too few patients for an interval)"
+def check_inputs(found: Mapping[str, Metric | str], observed: float | None) -> list[Check]:
+    """Judge what is left of the score on each altered input.
+
+    Args:
+        found: From ``score_altered``; an alteration that is absent was not tried.
+        observed: The headline AUC, for comparison.
+    """
+    return [_judge(name, alteration, found.get(name), observed) for name, alteration in ALTERATIONS.items()]
+
+
+def _judge(name: str, alteration: Alteration, found: Metric | str | None, observed: float | None) -> Check:
+    threshold = (
+        "warns where the 95% interval still lies above 0.5: " + alteration.meaning
+        if alteration.is_alarm
+        else "told, not judged: where the interval lies above 0.5, " + alteration.meaning
     )
-    return f"{model}: AUC {auc.estimate:.2f} {interval}, mean within fold; {who}"
+    if found is None or isinstance(found, str) or found.estimate is None or found.low is None or found.high is None:
+        text = found if isinstance(found, str) else "too few patients" if found else "there are no images to alter"
+        advice = "" if isinstance(found, str) or found else "Run genovox audit on a run folder with its networks."
+        return Check(name, alteration.question, "not-assessed", text, threshold, advice=advice)
+    told = found.low > 0.5
+    status: Status = "warn" if told and alteration.is_alarm else "pass"
+    text = f"AUC {found.estimate:.2f} ({found.low:.2f} to {found.high:.2f})"
+    text += "" if observed is None else f", on whole inputs {observed:.2f}"
+    text += f": {alteration.meaning}" if told else ""
+    advice = "Look at the maps, and crop or mask what is not the patient's." if status == "warn" else ""
+    return Check(name, alteration.question, status, text, threshold, found.estimate, found.low, found.high, advice)
 
 
 def _describe_pretraining(run: Path, model: str) -> str:
@@ -103,8 +129,3 @@ def _describe_pretraining(run: Path, model: str) -> str:
     path = run / "train" / model_folder(model) / "weights.json"
     is_transductive = path.exists() and bool(read_json(path)["transductive"])
     return "; transductive: pretrained on the test patients' scans too" if is_transductive else ""
-
-
-def _read_exclusions(run: Path) -> pd.DataFrame:
-    """Everything left out, in the cohort or later."""
-    return pd.concat([read_table(run / stage / "exclusions.csv") for stage in ("cohort", "preprocess")])

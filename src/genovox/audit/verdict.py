@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from genovox.audit.additions import Addition
 from genovox.audit.checks import Check
 from genovox.audit.confounding import MetadataFinding
 from genovox.audit.controls import PERMUTATION_P
@@ -32,30 +33,42 @@ class Verdict:
 
 
 def reach_verdict(
-    checks: list[Check], metadata: MetadataFinding, auc: Metric, permutation_p: float, minimum_auc: float
+    checks: list[Check],
+    metadata: MetadataFinding,
+    auc: Metric,
+    permutation_p: float,
+    minimum_auc: float,
+    *,
+    largest_p: float = PERMUTATION_P,
+    clinical: Addition | None = None,
 ) -> Verdict:
     """Apply the rules, in this order, fixed before the study.
 
     ``leaking`` if a leak is found; ``confounded`` if metadata tell the label and the image's score adds nothing given
     them, or the classes do not overlap in metadata; ``signal`` if the interval lies above 0.5 and the permutation's
-    p < 0.025; ``no-signal`` if the upper bound is below ``minimum_auc``; ``underpowered`` otherwise.
+    p is small; ``no-signal`` if the upper bound is below ``minimum_auc``; ``underpowered`` otherwise.
 
     Args:
         checks: All checks.
         metadata: What metadata tell.
         auc: The headline.
-        permutation_p: p of the label permutation.
+        permutation_p: p of the permutation of the pipeline, or of the labels where nothing was trained anew.
         minimum_auc: What would be useful, from ``[audit]``.
+        largest_p: From where on p is no longer small, from ``[audit]``.
+        clinical: What the score adds to what the clinic knows; None where that is not given.
     """
     confounding: Literal["none", "partial", "unknown"] = (
         "partial" if metadata.tells_label or metadata.separates else "none" if metadata.rules_out else "unknown"
+    )
+    beyond: Literal["yes", "no", "unknown"] = (
+        "unknown" if clinical is None or not clinical.is_assessed else "yes" if clinical.adds else "no"
     )
     leaks = [check for check in checks if check.name in LEAKAGE_CHECKS and check.status == "fail"]
     if leaks:
         word: Word = "leaking"
     elif metadata.separates or (metadata.tells_label and not metadata.score_adds):
         word = "confounded"
-    elif auc.low is not None and auc.low > 0.5 and permutation_p < PERMUTATION_P:
+    elif auc.low is not None and auc.low > 0.5 and permutation_p < largest_p:
         word = "signal"
     elif auc.high is not None and auc.high < minimum_auc:
         word = "no-signal"
@@ -64,13 +77,9 @@ def reach_verdict(
     paragraph = _PARAGRAPHS[word].format(
         auc=_describe(auc), minimum=minimum_auc, leak=leaks[0].finding if leaks else "", why=_WHY[metadata.separates]
     )
-    return Verdict(
-        word,
-        confounding,
-        "unknown",
-        paragraph + _caveat(word, confounding, auc, minimum_auc),
-        _next_steps(word, checks),
-    )
+    if word == "signal":
+        paragraph += _weigh_signal(confounding, beyond, clinical, auc, minimum_auc)
+    return Verdict(word, confounding, beyond, paragraph, _next_steps(word, beyond, checks))
 
 
 _PARAGRAPHS = {
@@ -118,28 +127,37 @@ _STEPS = {
 }
 
 
-def _next_steps(word: Word, checks: list[Check]) -> tuple[str, ...]:
+def _next_steps(word: Word, beyond: str, checks: list[Check]) -> tuple[str, ...]:
     """The verdict's steps, led by what an open check advises."""
-    open_advice = [check.advice for check in checks if check.name != "label-permutation" and check.advice]
     own = _STEPS[word]
-    if word in ("signal", "no-signal", "underpowered") and open_advice:
-        return (open_advice[0], *own[:2])
+    if word == "signal" and beyond == "yes":
+        own = (own[0], *own[2:], own[1])
+    told = [check for check in checks if check.advice and not check.name.endswith("-permutation")]
+    # What warns or fails comes before what was not looked at.
+    told.sort(key=lambda check: ("fail", "warn", "not-assessed", "pass").index(check.status))
+    if word in ("signal", "no-signal", "underpowered") and told:
+        return (told[0].advice, *own[:2])
     return own
 
 
-def _caveat(word: Word, confounding: str, auc: Metric, minimum_auc: float) -> str:
-    if word != "signal":
-        return ""
+def _weigh_signal(confounding: str, beyond: str, clinical: Addition | None, auc: Metric, minimum_auc: float) -> str:
+    """What a signal may still be, in words."""
     weak = f" It stays below the {minimum_auc:.2f} that was fixed as useful before the study."
-    useless = weak if auc.high is not None and auc.high < minimum_auc else ""
-    return (
-        useless
-        + {
+    parts = [weak if auc.high is not None and auc.high < minimum_auc else ""]
+    parts.append(
+        {
             "partial": " Scan metadata tell a part of the label too, so a part of the score may be the scanner.",
             "unknown": " What is known of the scanners does not rule them out as its source.",
-            "none": " Age, subtype and indication were not given, so they may explain it as well as biology does.",
+            "none": "",
         }[confounding]
     )
+    if clinical is None or beyond == "unknown":
+        parts.append(" Age, subtype and indication were not weighed, and may explain it as well as biology does.")
+    elif beyond == "yes":
+        parts.append(f" It adds to what {clinical.base} tell.")
+    else:
+        parts.append(f" It is not shown to tell more than {clinical.base} do, which need no network.")
+    return "".join(parts)
 
 
 def _describe(auc: Metric) -> str:

@@ -349,7 +349,11 @@ class AuditTable(Table):
     """``[audit]``: what would be useful, fixed before the study."""
 
     minimum_auc: float = Field(default=0.60, gt=0.5, lt=1.0)
+    permutation_p: float = Field(default=0.025, gt=0, le=0.05)
     permutations: int = Field(default=2000, ge=200)
+    refits: int = Field(default=200, ge=40)
+    permute_pipeline: int = Field(default=0, ge=0)
+    image_controls: bool = True
 
 
 class ExplainTable(Table):

@@ -1,0 +1,393 @@
+"""The audit of tables, whoever made them: every check that needs neither images nor networks, and the verdict."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from genovox.audit.additions import (
+    Addition,
+    check_addition,
+    check_matched,
+    describe_additions,
+    match_pairs,
+    measure_addition,
+    pair_scores,
+)
+from genovox.audit.associations import (
+    check_columns,
+    check_exclusions,
+    check_feature_place,
+    check_score_place,
+    compare_columns,
+    find_place_column,
+)
+from genovox.audit.checks import Check
+from genovox.audit.confounding import (
+    MetadataFinding,
+    check_metadata,
+    gather_scores,
+    join_circumstances,
+    measure_columns,
+    metadata_columns,
+    score_columns,
+    weigh_metadata,
+)
+from genovox.audit.controls import (
+    Permutation,
+    check_earlier_image,
+    check_permutation,
+    check_site_drop,
+    leave_site_out,
+    permute_labels,
+    permute_pipeline,
+    stratify_units,
+)
+from genovox.audit.leakage import check_duplicates, check_folds
+from genovox.audit.verdict import reach_verdict
+from genovox.cohort.gates import DUPLICATE_VOLUMES, EXCLUSIONS, split_labels
+from genovox.cohort.splits import FIXED
+from genovox.core.case import SCAN_PREFIX
+from genovox.core.sections import AuditTable
+from genovox.evaluate.intervals import cluster_patients
+from genovox.evaluate.predictions import gather_units, validate_predictions
+from genovox.evaluate.schema import LabelUnit, Metric
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a study left on tables; what is None was not there, and its checks say so.
+
+    Attributes:
+        predictions: As ``evaluate`` reads them.
+        cases: ``case_id, patient_id, family_id, label`` and what is known of the scans.
+        folds: The fold plan.
+        clinic: What the clinic knows, by ``case_id``.
+        exclusions: Everything left out.
+        features: What the primary model learned from, by ``case_id``, where that is a table.
+        accepted: What the user accepted, and why.
+    """
+
+    predictions: pd.DataFrame
+    cases: pd.DataFrame | None = None
+    folds: pd.DataFrame | None = None
+    clinic: pd.DataFrame | None = None
+    exclusions: pd.DataFrame | None = None
+    features: pd.DataFrame | None = None
+    accepted: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Tables and the primary model's figures, brought into the form that checks read.
+
+    Attributes:
+        tables: What there is.
+        model: The primary model.
+        label_unit: To what labels belong.
+        auc: Its headline.
+        block: Its figures, as ``metrics.json`` holds them.
+        cases: Labelled cases, label as integer; made of the predictions where there is no table of cases.
+        folds: The fold plan; made of the predictions where there is none.
+        tested: Its validated test rows, without a fixed test part.
+        units: The same as they are scored.
+        resamples: Resamples of every interval.
+        seed: Of everything random.
+    """
+
+    tables: Tables
+    model: str
+    label_unit: LabelUnit
+    auc: Metric
+    block: dict[str, Any]
+    cases: pd.DataFrame
+    folds: pd.DataFrame
+    tested: pd.DataFrame
+    units: pd.DataFrame
+    resamples: int
+    seed: int
+
+    @classmethod
+    def gather(cls, tables: Tables, metrics: Mapping[str, Any], *, resamples: int, seed: int) -> Self:
+        """Bring tables into form.
+
+        Args:
+            tables: What there is.
+            metrics: As ``metrics.json``.
+            resamples: Resamples of every interval.
+            seed: Of everything random.
+
+        Raises:
+            TableError, LeakageError, SingleClassError: As ``validate_predictions``.
+        """
+        model, label_unit = metrics["primary"], metrics["label_unit"]
+        block = metrics["models"][model]["cross_validation"]
+        predictions = tables.predictions
+        table = validate_predictions(predictions[predictions["model"] == model], label_unit=label_unit)
+        tested = table[(table["part"] == "test") & (table["fold"] != FIXED)]
+        cases = table.drop_duplicates("case_id") if tables.cases is None else tables.cases
+        cases = cases.assign(label=cases["label"].astype(int))
+        for name in ("family_id", "site"):
+            if name not in cases:
+                cases[name] = ""
+        folds = _plan_of_tests(tested) if tables.folds is None else tables.folds.astype({"repeat": int})
+        units = gather_units(tested, label_unit=label_unit)
+        auc = Metric(**block["metrics"]["roc_auc"])
+        return cls(tables, model, label_unit, auc, block, cases, folds, tested, units, resamples, seed)
+
+    @property
+    def unit(self) -> str:
+        """Column of the id of what is scored."""
+        return f"{self.label_unit}_id"
+
+    def score_by(self, table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+        """The units' rows beside out-of-fold scores of columns of a table with a row a case; none if too few."""
+        scored = score_columns(measure_columns(table, columns), self.folds, tuple(columns), self.seed)
+        return scored if scored.empty else pair_scores(gather_scores(scored, self.unit), self.units)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An audit, ready to be written.
+
+    Attributes:
+        content: Of ``audit.json``.
+        associations: Of ``associations.csv``: each column of the metadata against the label.
+    """
+
+    content: dict[str, Any]
+    associations: pd.DataFrame
+
+
+def audit_tables(
+    evidence: Evidence, rules: AuditTable, *, retrained: Permutation | None = None, controls: Sequence[Check] = ()
+) -> Audit:
+    """Run every check that tables allow and reach the verdict; what they do not hold is not assessed.
+
+    Args:
+        evidence: Tables and the primary model's figures.
+        rules: The study's ``[audit]``.
+        retrained: A permutation for which the networks were trained anew.
+        controls: Checks of altered inputs, where networks and images were there.
+    """
+    tables, cases, auc = evidence.tables, evidence.cases, evidence.auc
+    how: dict[str, Any] = {"resamples": evidence.resamples, "seed": evidence.seed}
+    known = join_circumstances(cases, tables.clinic)
+    finding = weigh_metadata(
+        known, evidence.folds, evidence.units, label_unit=evidence.label_unit, useful_auc=rules.minimum_auc, **how
+    )
+    associations = compare_columns(known, metadata_columns(known), unit=evidence.unit)
+    additions = {name: addition for name, addition in _weigh_baselines(evidence).items() if addition}
+    permutations = _permute(evidence, rules, finding)
+    if retrained:
+        permutations["pipeline-permutation"] = retrained
+    by_site = auc if _leaves_sites_out(evidence) else None
+    checks = [
+        *_check_leaks(evidence),
+        check_metadata(finding),
+        check_columns(associations),
+        _check_exclusions(evidence),
+        *_check_places(evidence),
+        check_matched(*_match(finding, how)),
+        *(
+            check_permutation(permutation, name=name, largest_p=rules.permutation_p)
+            for name, permutation in permutations.items()
+        ),
+        *controls,
+        check_site_drop(None if by_site else _drop_sites(evidence), by_site),
+        check_earlier_image(_date(evidence), **how),
+        check_addition(
+            "beyond-clinical",
+            additions.get("clinical"),
+            missing="there is no clinical table with columns that vary",
+            advice="Give cohort.clinical with age, subtype and family_history.",
+        ),
+        check_addition(
+            "beyond-radiomics",
+            additions.get("radiomics"),
+            missing="radiomics was not trained beside the primary model",
+            advice='Add "radiomics" to train.models.',
+        ),
+    ]
+    deciding = permutations.get("pipeline-permutation", permutations["label-permutation"])
+    verdict = reach_verdict(
+        checks,
+        finding,
+        auc,
+        deciding.p_value,
+        rules.minimum_auc,
+        largest_p=rules.permutation_p,
+        clinical=additions.get("clinical"),
+    )
+    content = {
+        **asdict(verdict),
+        "headline": describe_headline(evidence.model, auc, evidence.block, evidence.label_unit),
+        "model": evidence.model,
+        "rules": {
+            "minimum_auc": rules.minimum_auc,
+            "permutation_p": rules.permutation_p,
+            "confidence": 0.95,
+            "retrained": deciding.retrained,
+        },
+        "checks": [asdict(check) for check in checks],
+        "additions": describe_additions(additions),
+        "accepted": dict(tables.accepted),
+    }
+    return Audit(content, associations)
+
+
+def describe_headline(model: str, auc: Metric, block: dict[str, Any], label_unit: str) -> str:
+    """The study's one figure, in one line."""
+    unit = "patients" if label_unit == "patient" else "cases"
+    who = f"{block['n_positive']} positive and {block['n_negative']} negative {unit}"
+    if label_unit == "case":
+        who += f" of {block['n_patients']} patients"
+    if auc.estimate is None:
+        return f"{model}: AUC not defined; {who}"
+    interval = (
+        f"(95% interval {auc.low:.2f} to {auc.high:.2f})"
+        if auc.low is not None and auc.high is not None
+        else "(too few patients for an interval)"
+    )
+    return f"{model}: AUC {auc.estimate:.2f} {interval}, mean within fold; {who}"
+
+
+def _plan_of_tests(tested: pd.DataFrame) -> pd.DataFrame:
+    """A fold plan as far as test rows tell it: whoever is not tested in a fold may be learnt from."""
+    plans = []
+    for _, rows in tested.groupby(["repeat", "fold"]):
+        cases = tested[tested["repeat"] == rows["repeat"].iloc[0]].drop_duplicates("case_id")
+        part = np.where(cases["case_id"].isin(rows["case_id"]), "test", "train")
+        plan = cases[["case_id", "patient_id", "repeat"]].assign(fold=rows["fold"].iloc[0], part=part)
+        plans.append(plan)
+    return pd.DataFrame(pd.concat(plans, ignore_index=True))
+
+
+def _check_leaks(evidence: Evidence) -> list[Check]:
+    tables = evidence.tables
+    checks = [check_folds(evidence.folds, tables.predictions)] if tables.folds is not None else []
+    if tables.folds is None:
+        text = "no fold plan was given; of the tested rows alone, no patient stands in two folds of a repeat"
+        question = "Is every patient and family in one part of each fold only?"
+        advice = "Give the fold plan with --folds: repeat, fold, part, case_id, patient_id, family_id."
+        checks.append(Check("fold-disjointness", question, "not-assessed", text, "any is a leak", advice=advice))
+    if "fingerprint" in evidence.cases:
+        return [*checks, check_duplicates(evidence.cases, tables.accepted.get(DUPLICATE_VOLUMES, ""))]
+    question = "Does the same volume stand under two patients?"
+    text = "there are no images to compare"
+    return [*checks, Check("duplicate-volumes", question, "not-assessed", text, "any is a leak")]
+
+
+def _check_exclusions(evidence: Evidence) -> Check:
+    tables = evidence.tables
+    if tables.exclusions is None:
+        question, threshold = (
+            "Were carriers and non-carriers left out alike?",
+            "a one-sided loss changes who is compared",
+        )
+        return Check("exclusions", question, "not-assessed", "no table of exclusions was given", threshold)
+    known = evidence.cases.assign(label=evidence.cases["label"].astype(str))
+    return check_exclusions(*split_labels(known, tables.exclusions), tables.accepted.get(EXCLUSIONS, ""))
+
+
+def _check_places(evidence: Evidence) -> list[Check]:
+    column = find_place_column(evidence.cases)
+    name = column.removeprefix(SCAN_PREFIX) or "site"
+    places = evidence.cases.drop_duplicates(evidence.unit).set_index(evidence.unit)
+    where = places[column] if column else pd.Series("", index=places.index)
+    how: dict[str, Any] = {"resamples": evidence.resamples, "seed": evidence.seed}
+    checks = [check_score_place(evidence.units, where, name=name, **how)]
+    if evidence.tables.features is not None:
+        cases = evidence.cases
+        cases = cases.assign(cluster=cluster_patients(cases["patient_id"], cases["family_id"]))
+        checks.append(check_feature_place(evidence.tables.features, cases, column, unit=evidence.unit, **how))
+    return checks
+
+
+def _match(finding: MetadataFinding, how: dict[str, Any]) -> tuple[Metric, int]:
+    if finding.paired is None:
+        note = "no metadata vary to match by"
+        return Metric(estimate=None, low=None, high=None, method="not defined", note=note), 0
+    return match_pairs(finding.paired, **how)
+
+
+def _permute(evidence: Evidence, rules: AuditTable, finding: MetadataFinding) -> dict[str, Permutation]:
+    """Of the scores; among scans made alike; and, where features are cached, of the pipeline."""
+    found = {"label-permutation": permute_labels(evidence.units, permutations=rules.permutations, seed=evidence.seed)}
+    if finding.paired is not None:
+        alike = stratify_units(finding.paired)
+        found["like-permutation"] = permute_labels(
+            evidence.units, permutations=rules.permutations, seed=evidence.seed, strata=alike
+        )
+    if evidence.tables.features is not None:
+        found["pipeline-permutation"] = permute_pipeline(
+            evidence.tables.features,
+            evidence.cases,
+            evidence.folds,
+            label_unit=evidence.label_unit,
+            permutations=rules.refits,
+            seed=evidence.seed,
+        )
+    return found
+
+
+def _weigh_baselines(evidence: Evidence) -> dict[str, Addition | None]:
+    """What the primary model adds to the clinic and to radiomics, on the same patients."""
+    how: dict[str, Any] = {"resamples": evidence.resamples, "seed": evidence.seed}
+    found: dict[str, Addition | None] = {}
+    clinic = evidence.tables.clinic
+    if clinic is not None and evidence.model != "clinical":
+        columns = [name for name in clinic.columns if name not in _IDS and len(set(clinic[name])) > 1]
+        if columns:
+            ids = ["case_id", "patient_id", "family_id", "label"]
+            paired = evidence.score_by(evidence.cases[ids].merge(clinic[["case_id", *columns]], on="case_id"), columns)
+            found["clinical"] = None if paired.empty else measure_addition(_join_words(columns), paired, **how)
+    predictions = evidence.tables.predictions
+    if evidence.model != "radiomics" and (predictions["model"] == "radiomics").any():
+        table = validate_predictions(predictions[predictions["model"] == "radiomics"], label_unit=evidence.label_unit)
+        tested = table[(table["part"] == "test") & (table["fold"] != FIXED)]
+        base = gather_units(tested, label_unit=evidence.label_unit)
+        found["radiomics"] = measure_addition("radiomics", pair_scores(base, evidence.units), **how)
+    return found
+
+
+_IDS = ("case_id", "patient_id", "family_id", "label", "fingerprint")
+
+
+def _join_words(columns: Sequence[str]) -> str:
+    words = [name.replace("_", " ") for name in columns[:4]]
+    words += [f"{len(columns) - 4} more"] if len(columns) > 4 else []
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _leaves_sites_out(evidence: Evidence) -> bool:
+    """Whether every fold tests hospitals that it did not learn from."""
+    site = evidence.cases.set_index("case_id")["site"]
+    if site.nunique() < 2 or (site == "").any():
+        return False
+    plan = evidence.folds[(evidence.folds["fold"] != FIXED) & evidence.folds["case_id"].isin(site.index)]
+    where = plan.assign(site=site[plan["case_id"]].to_numpy(), tested=plan["part"] == "test")
+    share = where.groupby(["repeat", "fold", "site"])["tested"].mean()
+    return bool(share.isin([0.0, 1.0]).all())
+
+
+def _drop_sites(evidence: Evidence) -> tuple[Metric, Metric] | None:
+    site, features = evidence.cases["site"], evidence.tables.features
+    if features is None or site.nunique() < 2 or (site == "").any():
+        return None
+    return leave_site_out(
+        features,
+        evidence.cases,
+        evidence.folds,
+        label_unit=evidence.label_unit,
+        resamples=evidence.resamples,
+        seed=evidence.seed,
+    )
+
+
+def _date(evidence: Evidence) -> pd.DataFrame:
+    if "scan_date" not in evidence.cases:
+        return evidence.tested
+    return evidence.tested.merge(evidence.cases[["case_id", "scan_date"]], on="case_id")
