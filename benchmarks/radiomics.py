@@ -15,12 +15,12 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.lidc import MINIMUM_READERS
+from genovox.baselines.tabular import fit_tabular
 from genovox.cohort.splits import plan_folds
 from genovox.core.case import Case
 from genovox.core.sections import SplitsTable
 from genovox.dataset.cases import PreparedCase
 from genovox.radiomics.measure import measure_features
-from genovox.train.tabular import fit_tabular
 
 SEED = 7
 CUBE = (1.0, 1.0, 1.0)

@@ -24,6 +24,7 @@ from genovox.audit.confounding import weigh_metadata
 from genovox.audit.controls import permute_labels, permute_pipeline
 from genovox.audit.leakage import check_duplicates, check_folds
 from genovox.audit.verdict import reach_verdict
+from genovox.baselines.ridge import balance_classes, fit_ridges
 from genovox.cohort.splits import split_groups
 from genovox.core.seeds import derive_seed
 from genovox.evaluate.predictions import gather_units, validate_predictions
@@ -31,7 +32,6 @@ from genovox.evaluate.scoring import estimate_within_fold_auc
 from genovox.simulate.patients import Patient, Shortcut, draw_patients
 from genovox.simulate.phenotype import Effect
 from genovox.simulate.sites import open_sites
-from genovox.train.ridge import balance_classes, fit_ridges
 
 PATIENTS, SITES = 300, 4
 HONEST = (0.1, 0.2, 0.3, 0.4)

@@ -10,10 +10,10 @@ from scipy.special import expit, logit
 from scipy.stats import chi2
 
 from genovox.audit.checks import Check
+from genovox.baselines.ridge import fit_ridges
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, draw_weights, summarise_draws
 from genovox.evaluate.schema import Metric
-from genovox.train.ridge import fit_ridges
 
 Floats = NDArray[np.float64]
 PARTS = 5

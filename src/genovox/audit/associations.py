@@ -10,13 +10,13 @@ from scipy.stats import chi2_contingency, false_discovery_control, fisher_exact,
 from genovox.audit.additions import PARTS, standardise_logits
 from genovox.audit.checks import Check, Status
 from genovox.audit.confounding import MATCH, SCANNER_COLUMNS
+from genovox.baselines.ridge import balance_classes, fit_ridges
+from genovox.baselines.tabular import as_numbers
 from genovox.cohort.balance import WORTH_A_GATE
 from genovox.cohort.gates import compare_exclusions
 from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, draw_weights, summarise_draws
-from genovox.train.ridge import balance_classes, fit_ridges
-from genovox.train.tabular import as_numbers
 
 LEVEL = 0.05
 """Share of false findings among those named (columns), and of false alarms (the score's own test)."""

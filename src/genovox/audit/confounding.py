@@ -11,6 +11,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from genovox.audit.additions import Addition, measure_addition, pair_scores
 from genovox.audit.checks import Check, Status
+from genovox.baselines.ridge import balance_classes, fit_ridges
+from genovox.baselines.tabular import RIDGE, TabularModel, as_numbers, fit_logistic
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.dataset import features
@@ -18,8 +20,6 @@ from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
-from genovox.train.ridge import balance_classes, fit_ridges
-from genovox.train.tabular import RIDGE, TabularModel, as_numbers, fit_logistic
 
 SCANNER_COLUMNS = tuple(
     SCAN_PREFIX + name

@@ -11,13 +11,13 @@ from scipy.stats import rankdata
 
 from genovox.audit.additions import standardise_logits
 from genovox.audit.checks import Check, Status
+from genovox.baselines.ridge import Refit, balance_classes, fit_ridges, plan_refits, score_refits
 from genovox.cohort.splits import FIXED
 from genovox.core.errors import DataError
 from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc, within_fold_auc
-from genovox.train.ridge import Refit, balance_classes, fit_ridges, plan_refits, score_refits
 
 PERMUTATION_P = 0.025
 STRENGTH = 0.1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from genovox.baselines.oracle import score_oracle
 from genovox.cohort.splits import FIXED, read_folds
 from genovox.core.artifacts import (
     Stage,
@@ -30,7 +31,6 @@ from genovox.learning.journal import HISTORY, count_epochs
 from genovox.learning.resolution import RECORDED, Resolution, record_resolution, resolve
 from genovox.learning.start import Start, build_start
 from genovox.models.registry import hash_sha256
-from genovox.train.baselines import score_oracle
 from genovox.train.fold import share_features, train_fold
 from genovox.train.followers import are_together, current_ranks
 from genovox.train.memory import available_mb

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genovox.baselines.tabular import fit_tabular, save_tabular
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import write_json, write_table
 from genovox.core.sections import TrainTable
@@ -30,7 +31,6 @@ from genovox.train.fitted import attach_map, fit_map, save_map
 from genovox.train.followers import current_ranks, train_together
 from genovox.train.plan import RECORD, FoldTask
 from genovox.train.search import Cases, Trial, choose_settings
-from genovox.train.tabular import fit_tabular, save_tabular
 from genovox.train.tracking import Tracker
 
 SEARCH = "search.csv"

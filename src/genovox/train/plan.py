@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from genovox.augment.pipeline import FORMAT as AUGMENT_FORMAT
+from genovox.baselines.tabular import FORMAT as TABULAR_FORMAT
 from genovox.cohort.splits import FoldPlan, read_folds
 from genovox.core.artifacts import hash_content, read_json
 from genovox.core.errors import SingleClassError, UsageError
@@ -21,7 +22,6 @@ from genovox.learning.loop import FORMAT as LOOP_FORMAT
 from genovox.learning.resolution import Resolution
 from genovox.learning.start import Start, open_start
 from genovox.models.build import FORMAT as NETWORK_FORMAT
-from genovox.train.tabular import FORMAT as TABULAR_FORMAT
 from genovox.train.tracking import Tracking
 
 FORMAT = 2

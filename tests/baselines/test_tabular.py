@@ -12,10 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from genovox.core.artifacts import read_json, write_json
-from genovox.core.errors import DataError, SingleClassError
-from genovox.dataset.cases import PreparedCase
-from genovox.train.tabular import (
+from genovox.baselines.tabular import (
     FITTED,
     RECIPES,
     RIDGE,
@@ -27,6 +24,9 @@ from genovox.train.tabular import (
     load_tabular,
     save_tabular,
 )
+from genovox.core.artifacts import read_json, write_json
+from genovox.core.errors import DataError, SingleClassError
+from genovox.dataset.cases import PreparedCase
 
 
 def _cases(labels: list[int], start: int = 0, families: list[str] | None = None) -> list[PreparedCase]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from genovox.train.ridge import balance_classes, fit_ridges, plan_refits, score_refits
+from genovox.baselines.ridge import balance_classes, fit_ridges, plan_refits, score_refits
 
 RANDOM = np.random.default_rng(1)
 MATRIX = RANDOM.normal(size=(60, 4))

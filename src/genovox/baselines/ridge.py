@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from threadpoolctl import ThreadpoolController
 
+from genovox.baselines.tabular import RIDGE, fit_logistic
 from genovox.cohort.splits import FIXED, connect_groups
-from genovox.train.tabular import RIDGE, fit_logistic
 
 Floats = NDArray[np.float64]
 ITERATIONS = 40

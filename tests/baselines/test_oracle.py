@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from genovox.baselines.oracle import score_oracle
 from genovox.core.artifacts import read_table
 from genovox.core.errors import DataError, StudyError, TableError
 from genovox.core.study import Study
 from genovox.train import crossval
-from genovox.train.baselines import score_oracle
 from tests.conftest import FinishedRun
 
 KEYS = ["case_id", "patient_id", "family_id", "site", "repeat", "fold", "part", "label"]
