@@ -25,6 +25,7 @@ from genovox.evaluate.intervals import TRAINING_SPREAD, Clusters, draw_weights, 
 from genovox.evaluate.scoring import influence_of_clusters, list_folds, within_fold_auc
 from genovox.statistics.bootstrap import bca_interval, percentile_interval
 from genovox.statistics.delong import covariance_of_influence, delong_interval
+from genovox.statistics.repeated import repeated_interval
 
 Floats = NDArray[np.float64]
 Bounds = dict[str, tuple[float, float] | None]
@@ -210,6 +211,7 @@ def find_intervals(table: pd.DataFrame, weights: NDArray[np.uint8], clusters: Cl
         found["percentile, not widened"] = percentile_interval(draws)
         found["BCa bootstrap"] = _pair(*bca_interval(estimate, draws, influence))
         found["DeLong"] = _pair(*delong_interval(estimate, variance))
+        found["Nadeau-Bengio"] = _pair(*repeated_interval(fold_aucs, folds))
     return found
 
 

@@ -32,6 +32,8 @@ nobody can tell how much of it is missing (docs/evaluate.md has the simulation).
 MINIMUM_CLUSTERS = 10
 """Fewer independent clusters in a class give counts and no interval."""
 
+_SOUND_REPEATS = 50  # patients in the smaller class: with 16 + 44 its 95% covered 91 to 92% of simulated studies
+
 
 def cluster_patients(patient_ids: pd.Series, family_ids: pd.Series | None = None) -> NDArray[np.int64]:
     """Number the connected components of patients and families: rows of one component are not independent.
@@ -199,7 +201,8 @@ def list_auc_intervals(
     if folds > 1:
         refused = "resampled or not, it takes the networks as given: over whole studies it covers too little"
         listed += [_list_rival(method, (np.nan, np.nan), refused) for method in ("BCa bootstrap", "DeLong")]
-        return [*listed, _judge_repeats(fold_aucs, folds)]
+        sound = min(clusters.counts.positive, clusters.counts.negative) >= _SOUND_REPEATS
+        return [*listed, _judge_repeats(fold_aucs, folds, sound=sound and not metric.low <= 0.5 <= (metric.high or 1))]
     flat = "no patient's rank varies: it cannot show the doubt that remains"
     variance = float(covariance_of_influence(influence[None], clusters.strata)[0, 0])
     bounds = bca_interval(metric.estimate, draws, influence), delong_interval(metric.estimate, variance)
@@ -213,7 +216,10 @@ def _list_rival(method: IntervalMethod, bounds: tuple[float, float], missing: st
     return Interval(figure="roc_auc", method=method, low=max(0.0, low), high=min(1.0, high), headline=False)
 
 
-def _judge_repeats(fold_aucs: Floats, folds: int) -> Interval:
+def _judge_repeats(fold_aucs: Floats, folds: int, *, sound: bool) -> Interval:
+    if not sound:
+        reason = f"under {_SOUND_REPEATS} patients in a class, or near chance, it covers too little"
+        return _list_rival("Nadeau-Bengio", (np.nan, np.nan), reason)
     return _list_rival("Nadeau-Bengio", repeated_interval(fold_aucs, folds), "fewer than two folds differ in AUC")
 
 
@@ -257,7 +263,7 @@ def bound_fold_auc(rows: pd.DataFrame) -> tuple[float | None, float | None]:
     return (None, None) if np.isnan(low) else (low, high)
 
 
-def tabulate_band(x: str, y: str, grid: Floats, curves: Floats, clusters: Clusters, spread: float) -> pd.DataFrame:
+def tabulate_band(x: str, y: str, grid: Floats, curves: Floats, clusters: Clusters, *, spread: float) -> pd.DataFrame:
     """A mean curve with its pointwise 95% band over resamples; empty band where intervals are refused.
 
     Args:

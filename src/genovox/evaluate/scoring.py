@@ -245,8 +245,8 @@ def score_block(
         influence=influence,
         fold_aucs=fold_aucs,
         tested=test,
-        roc=tabulate_band("false_positive_rate", "sensitivity", GRID, ranked.sensitivity, clusters, spread),
-        precision_recall=tabulate_band("recall", "precision", GRID, ranked.precision, clusters, spread),
+        roc=tabulate_band("false_positive_rate", "sensitivity", GRID, ranked.sensitivity, clusters, spread=spread),
+        precision_recall=tabulate_band("recall", "precision", GRID, ranked.precision, clusters, spread=spread),
     )
 
 
