@@ -21,7 +21,14 @@ from scipy.stats import norm
 
 from genovox.core.seeds import derive_seed
 from genovox.evaluate.discrimination import roc_auc
-from genovox.evaluate.intervals import TRAINING_SPREAD, Clusters, draw_weights, list_auc_intervals, summarise_draws
+from genovox.evaluate.intervals import (
+    TRAINING_SPREAD,
+    Clusters,
+    draw_weights,
+    list_auc_intervals,
+    prefer_delong,
+    summarise_draws,
+)
 from genovox.evaluate.scoring import influence_of_clusters, list_folds, within_fold_auc
 from genovox.statistics.bootstrap import bca_interval, percentile_interval
 from genovox.statistics.delong import covariance_of_influence, delong_interval
@@ -204,6 +211,8 @@ def find_intervals(table: pd.DataFrame, weights: NDArray[np.uint8], clusters: Cl
     labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
     fold_aucs = np.array([roc_auc(labels[rows], scores[rows])[0] for rows in list_folds(table).values()])
     metric = summarise_draws(estimate, draws, clusters, spread=TRAINING_SPREAD if folds > 1 else 1.0)
+    if folds == 1:
+        metric = prefer_delong(metric, influence, clusters)
     listed = list_auc_intervals(metric, draws, influence, fold_aucs, clusters, folds=folds)
     found: Bounds = {"headline" if one.headline else one.method: _pair(one.low, one.high) for one in listed}
     if folds > 1:

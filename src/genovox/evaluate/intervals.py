@@ -29,6 +29,7 @@ figure is a sum over pairs of patients, each of which it holds twice, once in ei
 variance is then exactly twice what it shows (95% intervals would cover 83%), and never more; from a table alone
 nobody can tell how much of it is missing (docs/evaluate.md has the simulation).
 """
+DELONG = "DeLong, on the logit scale"
 MINIMUM_CLUSTERS = 10
 """Fewer independent clusters in a class give counts and no interval."""
 
@@ -195,8 +196,8 @@ def list_auc_intervals(
     """
     if metric.estimate is None or metric.low is None:
         return []
-    exact = metric.method.startswith("exact")
-    headline: IntervalMethod = "exact binomial" if exact else "percentile bootstrap"
+    exact, delong = metric.method.startswith("exact"), metric.method == DELONG
+    headline: IntervalMethod = "exact binomial" if exact else "DeLong" if delong else "percentile bootstrap"
     listed = [Interval(figure="roc_auc", method=headline, low=metric.low, high=metric.high, headline=True)]
     if folds > 1:
         refused = "resampled or not, it takes the networks as given: over whole studies it covers too little"
@@ -204,9 +205,27 @@ def list_auc_intervals(
         sound = min(clusters.counts.positive, clusters.counts.negative) >= _SOUND_REPEATS
         return [*listed, _judge_repeats(fold_aucs, folds, sound=sound and not metric.low <= 0.5 <= (metric.high or 1))]
     flat = "no patient's rank varies: it cannot show the doubt that remains"
+    listed.append(_list_rival("BCa bootstrap", bca_interval(metric.estimate, draws, influence), flat))
+    if delong:
+        return [*listed, _list_rival("percentile bootstrap", percentile_interval(draws), flat)]
+    return [*listed, _list_rival("DeLong", (np.nan, np.nan), flat)]
+
+
+def prefer_delong(metric: Metric, influence: Floats, clusters: Clusters) -> Metric:
+    """The AUC of one test part with DeLong's interval, where it has one: with few patients it covers best.
+
+    Args:
+        metric: The AUC with its bootstrap interval.
+        influence: What each cluster pulls, shape (k,), centred within ``clusters.strata``.
+        clusters: The clusters of the test part.
+    """
+    if metric.estimate is None or metric.low is None:
+        return metric
     variance = float(covariance_of_influence(influence[None], clusters.strata)[0, 0])
-    bounds = bca_interval(metric.estimate, draws, influence), delong_interval(metric.estimate, variance)
-    return [*listed, _list_rival("BCa bootstrap", bounds[0], flat), _list_rival("DeLong", bounds[1], flat)]
+    low, high = delong_interval(metric.estimate, variance)
+    if np.isnan(low):
+        return metric
+    return metric.model_copy(update={"low": low, "high": high, "method": DELONG})
 
 
 def _list_rival(method: IntervalMethod, bounds: tuple[float, float], missing: str) -> Interval:

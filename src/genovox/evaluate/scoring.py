@@ -28,6 +28,7 @@ from genovox.evaluate.intervals import (
     draw_weights,
     list_auc_intervals,
     list_proportion_interval,
+    prefer_delong,
     summarise_draws,
     tabulate_band,
 )
@@ -216,6 +217,8 @@ def score_block(
     units = test.drop_duplicates("unit")
     draws, influence = ranked.roc_auc[1:], influence_of_clusters(test, clusters)
     fold_aucs = np.array([np.nan if fold.auc is None else fold.auc for fold in per_fold])
+    if folds == 1:
+        metrics["roc_auc"] = prefer_delong(metrics["roc_auc"], influence, clusters)
     intervals = list_auc_intervals(metrics["roc_auc"], draws, influence, fold_aucs, clusters, folds=folds)
     refused = None if len(units) == len(clusters.ids) else "rows of one patient or family are not independent trials"
     if folds > 1:
