@@ -35,7 +35,7 @@ def scored_rows(draw: st.DrawFn) -> Rows:
 def _pairwise(labels: NDArray[np.int64], scores: Floats) -> Floats:
     """The kernel over all pairs, the definition: (models, positives, negatives)."""
     ups, downs = scores[:, labels == 1, None], scores[:, None, labels == 0]
-    return (ups > downs) + 0.5 * (ups == downs)
+    return np.asarray((ups > downs) + 0.5 * (ups == downs))
 
 
 @settings(max_examples=30, deadline=None)

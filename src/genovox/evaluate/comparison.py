@@ -170,12 +170,12 @@ def _permute(
 
 def _mirror(one: _Judged) -> _Judged:
     """The second model minus the first."""
-    turn = [None if value is None else -value + 0.0 for value in (one.difference, one.high, one.low)]
-    tests = tuple(
-        test.model_copy(update={"statistic": None if test.statistic is None else -test.statistic + 0.0})
-        for test in one.tests
-    )
-    return _Judged(*turn, tests, one.note)
+    tests = tuple(test.model_copy(update={"statistic": _negate(test.statistic)}) for test in one.tests)
+    return _Judged(_negate(one.difference), _negate(one.high), _negate(one.low), tests, one.note)
+
+
+def _negate(value: float | None) -> float | None:
+    return None if value is None else -value + 0.0
 
 
 def _adjust(family: list[_Judged]) -> list[list[ComparisonTest]]:

@@ -172,7 +172,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = No
     rows = _as_rows(weights, np.size(scores))
     positives = int((np.asarray(labels) == 1).sum())
     if rows.dtype == np.uint8 and positives * (np.size(scores) - positives) <= _PAIRS_A_ROW * np.size(scores):
-        return _area_from_pairs(labels, scores, rows)
+        return _area_from_pairs(labels, scores, rows.astype(np.uint8, copy=False))
     return np.concatenate([_area_under_roc(*calls) for calls in _accumulate_calls(labels, scores, rows)])
 
 

@@ -76,7 +76,7 @@ class BlockScores:
 def list_folds(table: pd.DataFrame) -> dict[FoldKey, NDArray[np.intp]]:
     """Row positions of each (repeat, fold), repeats and folds in their natural order ("10" after "9")."""
     rows = table.groupby(["repeat", "fold"], sort=False).indices
-    named = {(int(repeat), str(fold)): positions for (repeat, fold), positions in rows.items()}
+    named = {(int(key[0]), str(key[1])): np.asarray(at) for key, at in rows.items() if isinstance(key, tuple)}
     return {key: named[key] for key in sorted(named, key=lambda key: (key[0], len(key[1]), key[1]))}
 
 
