@@ -2,8 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom
+from statsmodels.stats.multitest import multipletests
 
+from genovox.evaluate.comparison import _conclude, _Judged
 from genovox.evaluate.evaluation import evaluate_predictions
+from genovox.evaluate.schema import ComparisonTest
+from genovox.statistics.delong import compare_delong, estimate_delong
 from tests.evaluate.conftest import MakePredictions
 
 
@@ -70,3 +74,41 @@ def test_intervals_and_p_agree(make_predictions: MakePredictions) -> None:
             "cross_validation"
         ]
         assert (row["p_value"] < 0.05) == (row["conclusion"] != "not distinguishable")
+
+
+def test_the_benchmark_is_adjusted_and_all_pairs_are_listed(make_predictions: MakePredictions) -> None:
+    table = make_predictions(models=("a", "b", "c", "d"), positives=30, negatives=50, fixed=20)
+    comparison = evaluate_predictions(table, label_unit="patient", resamples=199, seed=0).comparison
+    for block, rival in (("cross_validation", "corrected resampled t"), ("fixed", "DeLong")):
+        rows, pairs = comparison[block], comparison[f"pairs_{block}"]
+        assert (len(rows), len(pairs)) == (3, 6)
+        for family in (rows, pairs):
+            for number, method in enumerate(("bootstrap", "permutation", rival)):
+                tests = [row["tests"][number] for row in family]
+                assert {test["method"] for test in tests} == {method}
+                expected = multipletests([test["p_value"] for test in tests], method="holm")[1]
+                assert [test["p_holm"] for test in tests] == pytest.approx(expected)
+        first = next(pair for pair in pairs if (pair["first"], pair["second"]) == ("a", "b"))
+        assert rows[0]["difference"] == -first["difference"]
+        assert (rows[0]["low"], rows[0]["high"]) == (-first["high"], -first["low"])
+    ranks = comparison["ranks"]
+    assert sum(ranks["mean_ranks"].values()) == pytest.approx(10)
+    assert (ranks["folds"], ranks["independent_folds"]) == (15, 5)
+    assert ranks["not_distinguishable"] == [sorted(ranks["mean_ranks"], key=ranks["mean_ranks"].get)]
+
+
+def test_delong_of_the_fixed_part_is_the_published_one(make_predictions: MakePredictions) -> None:
+    table = make_predictions(models=("a", "b"), fixed=25)
+    comparison = evaluate_predictions(table, label_unit="patient", resamples=100, seed=0).comparison
+    fixed = table[table["fold"] == "fixed"].pivot_table(index=["patient_id", "label"], columns="model", values="score")
+    scores = fixed.to_numpy().T
+    expected = compare_delong(estimate_delong(fixed.index.get_level_values("label"), scores), 1, 0)
+    test = comparison["fixed"][0]["tests"][2]
+    assert (test["statistic"], test["p_value"]) == pytest.approx(expected[1:])
+
+
+def test_a_difference_that_holm_takes_back_is_not_distinguishable() -> None:
+    tests = [ComparisonTest(method="bootstrap", p_value=0.03, p_holm=0.12)]
+    row = _conclude(_Judged(0.1, 0.01, 0.19, tuple(tests)), tests, "higher", "lower")
+    assert row["conclusion"] == "not distinguishable"
+    assert "by chance" in str(row["note"])

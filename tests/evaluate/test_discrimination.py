@@ -11,7 +11,10 @@ from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     balanced_accuracy_score,
+    brier_score_loss,
     f1_score,
+    log_loss,
+    matthews_corrcoef,
     precision_score,
     recall_score,
     roc_auc_score,
@@ -20,9 +23,12 @@ from sklearn.metrics import (
 
 from genovox.evaluate.discrimination import (
     GRID,
+    PARTIAL_AUC_TO,
     Confusion,
     average_precision,
     cells_of_decisions,
+    losses_of_scores,
+    partial_auc,
     rank_rows,
     rates_of_confusion,
     roc_auc,
@@ -50,6 +56,10 @@ def test_areas_equal_scikit_learn_with_ties_and_weights(rows: Rows) -> None:
     labels, scores, weights = rows
     ours = roc_auc(labels, scores, weights)[0]
     assert ours == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights), abs=1e-12)
+    in_bytes = roc_auc(labels, scores, weights.astype(np.uint8))[0]  # from all pairs, not from sorted sums
+    assert in_bytes == ours
+    theirs = roc_auc_score(labels, scores, sample_weight=weights, max_fpr=PARTIAL_AUC_TO)
+    assert partial_auc(labels, scores, weights)[0] == pytest.approx(theirs, abs=1e-12)
     ours = average_precision(labels, scores, weights)[0]
     assert ours == pytest.approx(average_precision_score(labels, scores, sample_weight=weights), abs=1e-12)
 
@@ -84,6 +94,24 @@ def test_decisions_equal_scikit_learn(rows: Rows, threshold: float) -> None:
     assert rates["f1"] == pytest.approx(f1_score(labels, calls, sample_weight=weights, zero_division=0))
     expected = precision_score(labels, calls, sample_weight=weights, zero_division=math.nan)
     assert rates["precision"] == pytest.approx(expected, nan_ok=True)
+
+
+@given(weighted_rows(), st.floats(0.05, 0.95))
+def test_correlation_and_losses_equal_scikit_learn(rows: Rows, threshold: float) -> None:
+    labels, scores, weights = rows
+    calls = scores >= threshold
+    ours = rates_of_confusion(_count(labels, calls, weights))["mcc"][0]
+    if np.isnan(ours):  # where scikit-learn says 0
+        assert matthews_corrcoef(labels, calls, sample_weight=weights) == 0
+    else:
+        assert ours == pytest.approx(matthews_corrcoef(labels, calls, sample_weight=weights), abs=1e-9)
+    losses = losses_of_scores(labels, scores)
+    assert losses["brier"] @ weights / weights.sum() == pytest.approx(
+        brier_score_loss(labels, scores, sample_weight=weights)
+    )
+    assert losses["log_loss"] @ weights / weights.sum() == pytest.approx(
+        log_loss(labels, scores, sample_weight=weights)
+    )
 
 
 def test_auc_is_the_mann_whitney_statistic() -> None:

@@ -4,9 +4,13 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from genovox.core.errors import UsageError
 from genovox.evaluate.evaluation import evaluate_predictions
+from genovox.evaluate.predictions import gather_units, validate_predictions
+from genovox.evaluate.scoring import estimate_within_fold_auc
+from genovox.statistics.repeated import repeated_interval
 from tests.evaluate.conftest import MakePredictions
 
 
@@ -69,6 +73,8 @@ def test_perfect_scores_keep_their_doubt(make_predictions: MakePredictions) -> N
     metrics = evaluate_predictions(perfect, label_unit="patient", resamples=200, seed=0).metrics["models"]["light"][
         "cross_validation"
     ]["metrics"]
+    assert metrics.pop("brier")["estimate"] == pytest.approx(0.01)
+    assert metrics.pop("log_loss")["estimate"] == pytest.approx(-np.log(0.9))
     for name, metric in metrics.items():
         assert metric["estimate"] == pytest.approx(1), name
         assert metric["high"] == 1
@@ -116,3 +122,82 @@ def test_a_hundred_thousand_rows_take_seconds(make_predictions: MakePredictions)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # KiB
     metric = evaluation.metrics["models"]["light"]["cross_validation"]["metrics"]["roc_auc"]
     assert metric["low"] < 0.75 < metric["high"]
+
+
+def test_cases_stand_beside_patients(make_predictions: MakePredictions) -> None:
+    table = make_predictions(positives=20, negatives=40, fixed=15)
+    random = np.random.default_rng(0)
+    second = table.assign(case_id=table["patient_id"] + "-b", score=random.random(len(table)))
+    model = evaluate_predictions(pd.concat([table, second]), label_unit="patient", resamples=100, seed=0).metrics
+    by_patient, by_case = (model["models"]["light"][name] for name in ("cross_validation", "case_level"))
+    assert (by_patient["n_positive"], by_case["n_positive"], by_case["n_patients"]) == (20, 40, 60)
+    assert by_case["metrics"]["roc_auc"]["estimate"] != by_patient["metrics"]["roc_auc"]["estimate"]
+    assert model["models"]["light"]["fixed_case_level"]["n_cases"] == 60
+    assert {one["note"] for one in by_case["intervals"] if one["method"] == "Wilson"} == {
+        "folds share training patients: their decisions are not independent trials"
+    }
+    alone = evaluate_predictions(table, label_unit="patient", resamples=100, seed=0)
+    assert alone.metrics["models"]["light"]["case_level"] is None
+
+
+def test_the_way_to_a_patient_score_is_stated(make_predictions: MakePredictions) -> None:
+    table = make_predictions()
+    both = pd.concat([table, table.assign(case_id=table["patient_id"] + "-b", score=table["score"] ** 2)])
+    highest = evaluate_predictions(both, label_unit="patient", resamples=100, seed=0, patient_score="max")
+    assert highest.metrics["patient_score"] == "max"
+    single = evaluate_predictions(table, label_unit="patient", resamples=100, seed=0)
+    figures = [one.metrics["models"]["light"]["cross_validation"]["metrics"] for one in (highest, single)]
+    assert figures[0] == figures[1]  # the square of a score is never the higher one
+
+
+def test_every_interval_is_listed_and_one_is_the_headline(make_predictions: MakePredictions) -> None:
+    model = evaluate_predictions(make_predictions(fixed=15), label_unit="patient", resamples=300, seed=0).metrics[
+        "models"
+    ]["light"]
+    for name, methods in (
+        ("cross_validation", {"percentile bootstrap", "BCa bootstrap", "DeLong", "Nadeau-Bengio"}),
+        ("fixed", {"percentile bootstrap", "BCa bootstrap", "DeLong"}),
+    ):
+        listed = [one for one in model[name]["intervals"] if one["figure"] == "roc_auc"]
+        assert {one["method"] for one in listed} == methods
+        (headline,) = [one for one in listed if one["headline"]]
+        auc = model[name]["metrics"]["roc_auc"]
+        assert (headline["low"], headline["high"]) == (auc["low"], auc["high"])
+        refused = {one["method"] for one in listed if one["low"] is None}
+        assert refused == (methods - {"percentile bootstrap"} if name == "cross_validation" else set())
+        assert all(one["note"] for one in listed if one["low"] is None)
+    wilson = [one for one in model["fixed"]["intervals"] if one["method"] == "Wilson" and one["figure"] == "recall"]
+    recall = model["fixed"]["metrics"]["recall"]["estimate"]
+    expected = binomtest(round(15 * recall), 15).proportion_ci(method="wilson")
+    assert (wilson[0]["low"], wilson[0]["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_intervals_over_folds_are_wider_by_the_training(make_predictions: MakePredictions) -> None:
+    table = make_predictions(positives=60, negatives=90)
+    metric = evaluate_predictions(table, label_unit="patient", resamples=300, seed=0).metrics["models"]["light"][
+        "cross_validation"
+    ]["metrics"]["roc_auc"]
+    units = gather_units(validate_predictions(table, label_unit="patient"), label_unit="patient")
+    plain = estimate_within_fold_auc(units[units["part"] == "test"], resamples=300, seed=0)
+    assert plain.low is not None
+    assert metric["estimate"] - metric["low"] == pytest.approx(np.sqrt(2) * (metric["estimate"] - plain.low))
+    assert "1.41 times as wide" in metric["method"]
+
+
+def test_nadeau_and_bengio_stand_where_they_cover(make_predictions: MakePredictions) -> None:
+    table = make_predictions(positives=60, negatives=90, auc=0.8)
+    block = evaluate_predictions(table, label_unit="patient", resamples=100, seed=0).metrics["models"]["light"][
+        "cross_validation"
+    ]
+    (one,) = [one for one in block["intervals"] if one["method"] == "Nadeau-Bengio"]
+    low, high = repeated_interval([fold["auc"] for fold in block["per_fold"]], 5)
+    assert (one["low"], one["high"]) == pytest.approx((low, high))
+
+
+def test_a_large_fold_has_delong(make_predictions: MakePredictions) -> None:
+    folds = evaluate_predictions(
+        make_predictions(positives=30, negatives=60, folds=2, repeats=1), label_unit="patient", resamples=100, seed=0
+    ).metrics["models"]["light"]["cross_validation"]["per_fold"]
+    assert all(fold["low"] < fold["auc"] < fold["high"] for fold in folds)
+    few = evaluate_predictions(make_predictions(), label_unit="patient", resamples=100, seed=0)
+    assert few.metrics["models"]["light"]["cross_validation"]["per_fold"][0]["low"] is None

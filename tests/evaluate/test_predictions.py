@@ -136,6 +136,17 @@ def test_a_patient_has_the_mean_of_its_cases(make_predictions: MakePredictions) 
     assert len(gather_units(both, label_unit="case")) == 2 * len(one)
 
 
+def test_a_patient_has_the_highest_or_noisy_or_of_its_cases(make_predictions: MakePredictions) -> None:
+    table = make_predictions()
+    second = table.assign(case_id=table["patient_id"] + "-b", score=table["score"] / 2)
+    both = validate_predictions(pd.concat([table, second]), label_unit="patient")
+    one = gather_units(validate_predictions(table, label_unit="patient"), label_unit="patient")["score"]
+    highest = gather_units(both, label_unit="patient", patient_score="max")["score"]
+    np.testing.assert_allclose(highest, one)
+    either = gather_units(both, label_unit="patient", patient_score="noisy-or")["score"]
+    np.testing.assert_allclose(either, 1 - (1 - one) * (1 - one / 2))
+
+
 def test_every_error_is_meant_for_the_user() -> None:
     for error in (TableError, LeakageError, SingleClassError, UsageError):
         assert issubclass(error, GenovoxError)

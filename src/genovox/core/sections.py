@@ -340,9 +340,10 @@ class PretrainTable(Table):
 
 
 class EvaluateTable(Table):
-    """``[evaluate]``: how the intervals are made."""
+    """``[evaluate]``: how cases make a patient's score, and how the intervals are made."""
 
     resamples: int = Field(default=2000, ge=200)
+    patient_score: Literal["mean", "max", "noisy-or"] = "mean"
 
 
 class AuditTable(Table):

@@ -15,7 +15,11 @@ Weights = NDArray[np.generic]
 GRID: Floats = np.linspace(0.0, 1.0, 201)
 """False positive rates of ROC curves and recalls of PR curves, shape (201,)."""
 
+PARTIAL_AUC_TO = 0.2
+"""The partial AUC covers false positive rates from 0 to this: specificities that a hospital could work with."""
+
 _CHUNK_ELEMENTS = 2_000_000  # 16 MB an array: resamples go through in chunks, whatever n is
+_PAIRS_A_ROW = 300  # up to so many pairs of a positive and a negative a row, one matrix product beats sorted sums
 
 UNDEFINED = {
     "accuracy": "no rows",
@@ -24,6 +28,7 @@ UNDEFINED = {
     "recall": "no positives",
     "specificity": "no negatives",
     "f1": "no positives and no positive call",
+    "mcc": "a class is absent, or all calls are alike",
 }
 """Why a threshold metric has no value."""
 
@@ -34,12 +39,14 @@ class Ranking(NamedTuple):
     Attributes:
         roc_auc: Shape (B,), in [0, 1].
         average_precision: Shape (B,), in [0, 1].
+        partial_auc: Over false positive rates from 0 to ``PARTIAL_AUC_TO``, shape (B,), in [0, 1]; 0.5 is chance.
         sensitivity: ROC curve on ``GRID``, shape (B, 201).
         precision: PR curve on ``GRID``, shape (B, 201).
     """
 
     roc_auc: Floats
     average_precision: Floats
+    partial_auc: Floats
     sensitivity: Floats
     precision: Floats
 
@@ -93,6 +100,35 @@ def _area_under_roc(true: Floats, false: Floats) -> Floats:
     return _divide(area, true[:, -1] * false[:, -1])
 
 
+def _area_from_pairs(labels: ArrayLike, scores: ArrayLike, weights: NDArray[np.uint8]) -> Floats:
+    """The same area from all pairs; exact in float32, as the weights are eight-bit counts and the rows few."""
+    positive, values = np.asarray(labels) == 1, np.asarray(scores, dtype=np.float64)
+    ups, downs = values[positive, None], values[None, ~positive]
+    wins = (ups > downs).astype(np.float32) + (ups == downs) * np.float32(0.5)
+    areas = []
+    step = max(1, _CHUNK_ELEMENTS // positive.size)
+    for start in range(0, len(weights), step):
+        rows = weights[start : start + step]
+        above, below = rows[:, positive].astype(np.float32), rows[:, ~positive].astype(np.float32)
+        won = np.einsum("bj,bj->b", above @ wins, below, dtype=np.float64)
+        pairs = above.sum(axis=1, dtype=np.float64) * below.sum(axis=1, dtype=np.float64)
+        areas.append(_divide(won, pairs))
+    return np.concatenate(areas)
+
+
+def _partial_area(true: Floats, false: Floats) -> Floats:
+    pairs = true[:, -1] * false[:, -1]
+    limit = PARTIAL_AUC_TO * false[:, -1:]
+    before_false, before_true = (np.pad(counts[:, :-1], ((0, 0), (1, 0))) for counts in (false, true))
+    step = false - before_false
+    inside = np.clip(limit - before_false, 0, step)
+    share = np.divide(inside, step, out=np.zeros_like(step), where=step > 0)
+    area = _divide(np.einsum("bi,bi->b", inside, before_true + share * (true - before_true) / 2), pairs)
+    chance = PARTIAL_AUC_TO**2 / 2
+    standardised: Floats = (1 + (area - chance) / (PARTIAL_AUC_TO - chance)) / 2
+    return standardised
+
+
 def _average_precision(true: Floats, false: Floats) -> Floats:
     called = true + false
     precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
@@ -134,6 +170,9 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = No
         Hanley & McNeil (1982), doi:10.1148/radiology.143.1.7063747.
     """
     rows = _as_rows(weights, np.size(scores))
+    positives = int((np.asarray(labels) == 1).sum())
+    if rows.dtype == np.uint8 and positives * (np.size(scores) - positives) <= _PAIRS_A_ROW * np.size(scores):
+        return _area_from_pairs(labels, scores, rows.astype(np.uint8, copy=False))
     return np.concatenate([_area_under_roc(*calls) for calls in _accumulate_calls(labels, scores, rows)])
 
 
@@ -149,6 +188,18 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike |
     return np.concatenate([_average_precision(*calls) for calls in _accumulate_calls(labels, scores, rows)])
 
 
+def partial_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Area over false positive rates from 0 to ``PARTIAL_AUC_TO``, scaled so that chance is 0.5 and perfect is 1.
+
+    Args and shape of the result are those of ``roc_auc``.
+
+    References:
+        McClish (1989), doi:10.1177/0272989X8900900307.
+    """
+    rows = _as_rows(weights, np.size(scores))
+    return np.concatenate([_partial_area(*calls) for calls in _accumulate_calls(labels, scores, rows)])
+
+
 def rank_rows(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Ranking:
     """All ranking statistics and curves in one sweep; args as for ``roc_auc``."""
     rows = _as_rows(weights, np.size(scores))
@@ -156,6 +207,7 @@ def rank_rows(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
         (
             _area_under_roc(true, false),
             _average_precision(true, false),
+            _partial_area(true, false),
             _sensitivity_on_grid(true, false),
             _precision_on_grid(true, false),
         )
@@ -192,16 +244,26 @@ def cells_of_decisions(labels: ArrayLike, calls: ArrayLike) -> Floats:
     return np.stack(cells, axis=1).astype(np.float64)
 
 
+def sum_columns(values: Floats, weights: Weights) -> Floats:
+    """Sums of columns, shape (n, columns), under weights, shape (B, n): shape (B, columns)."""
+    step = max(1, _CHUNK_ELEMENTS // len(values))
+    chunks = [weights[start : start + step].astype(np.float64) @ values for start in range(0, len(weights), step)]
+    return np.concatenate(chunks)
+
+
 def sum_cells(cells: Floats, weights: Weights) -> Confusion:
     """Confusion counts of cells, shape (n, 4) in the order of ``Confusion``, under weights, shape (B, n)."""
-    step = max(1, _CHUNK_ELEMENTS // len(cells))
-    chunks = [weights[start : start + step].astype(np.float64) @ cells for start in range(0, len(weights), step)]
-    return Confusion(*np.concatenate(chunks).T)
+    return Confusion(*sum_columns(cells, weights).T)
 
 
 def rates_of_confusion(counts: Confusion) -> dict[str, Floats]:
-    """Threshold metrics of weighted counts, each of shape (B,); NaN where ``UNDEFINED`` says why."""
+    """Threshold metrics of weighted counts, each of shape (B,); NaN where ``UNDEFINED`` says why.
+
+    References:
+        MCC: Matthews (1975), doi:10.1016/0005-2795(75)90109-9.
+    """
     true, false, rejected, missed = counts
+    margins = (true + false) * (true + missed) * (rejected + false) * (rejected + missed)
     recall, specificity = _divide(true, true + missed), _divide(rejected, rejected + false)
     return {
         "accuracy": _divide(true + rejected, true + false + rejected + missed),
@@ -210,4 +272,22 @@ def rates_of_confusion(counts: Confusion) -> dict[str, Floats]:
         "recall": recall,
         "specificity": specificity,
         "f1": _divide(2 * true, 2 * true + false + missed),
+        "mcc": _divide(true * rejected - false * missed, np.sqrt(margins)),
     }
+
+
+def losses_of_scores(labels: ArrayLike, scores: ArrayLike) -> dict[str, Floats]:
+    """Loss of each raw score as a probability, each of shape (n,): ``log_loss`` and ``brier``, the squared error.
+
+    Args:
+        labels: 0 or 1, shape (n,).
+        scores: In [0, 1], shape (n,); the logarithm is taken no nearer to 0 and 1 than float64 resolves, so that one
+            certain error is dear (36) and not infinite.
+
+    References:
+        Brier (1950), doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
+    """
+    truth, values = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    certain = np.finfo(np.float64).eps
+    given = np.clip(np.where(truth == 1, values, 1 - values), certain, 1 - certain)
+    return {"log_loss": -np.log(given), "brier": (values - truth) ** 2}

@@ -11,9 +11,10 @@ import pandas as pd
 from genovox.cohort.splits import FIXED
 from genovox.core.errors import LeakageError, SingleClassError, TableError, UsageError
 from genovox.evaluate.intervals import cluster_patients
-from genovox.evaluate.schema import LabelUnit
+from genovox.evaluate.schema import LabelUnit, PatientScore
 
 REQUIRED_COLUMNS = ("case_id", "patient_id", "model", "repeat", "fold", "part", "label", "score")
+_SCORE_OF_CASES: dict[PatientScore, str] = {"mean": "mean", "max": "max", "noisy-or": "prod"}
 _ROW_KEY = ["model", "repeat", "fold", "part", "case_id"]
 
 
@@ -52,12 +53,14 @@ def validate_predictions(predictions: pd.DataFrame, *, label_unit: LabelUnit) ->
     return table
 
 
-def gather_units(table: pd.DataFrame, *, label_unit: LabelUnit) -> pd.DataFrame:
-    """The rows that are scored: a patient's mean score over its cases, or the cases as they are.
+def gather_units(table: pd.DataFrame, *, label_unit: LabelUnit, patient_score: PatientScore = "mean") -> pd.DataFrame:
+    """The rows that are scored: one score a patient from its cases, or the cases as they are.
 
     Args:
         table: From ``validate_predictions``.
         label_unit: Whether labels belong to patients or to cases.
+        patient_score: The mean of the cases' scores; the highest; or noisy-or, one minus the product of one minus
+            each: the chance that any case shows it if cases err independently, which scans of one woman do not.
 
     Returns:
         Columns model, repeat, fold, part, unit, patient_id, cluster, label, score, cases (number behind the row),
@@ -65,14 +68,17 @@ def gather_units(table: pd.DataFrame, *, label_unit: LabelUnit) -> pd.DataFrame:
     """
     unit = "patient_id" if label_unit == "patient" else "case_id"
     ordered = table.sort_values(_ROW_KEY, kind="stable").assign(unit=lambda rows: rows[unit])
+    if patient_score == "noisy-or":
+        ordered["score"] = 1 - ordered["score"]
     grouped = ordered.groupby(["model", "repeat", "fold", "part", "unit"], sort=True)
-    return grouped.agg(
+    units = grouped.agg(
         patient_id=("patient_id", "first"),
         cluster=("cluster", "first"),
         label=("label", "first"),
-        score=("score", "mean"),
+        score=("score", _SCORE_OF_CASES[patient_score]),
         cases=("case_id", "size"),
     ).reset_index()
+    return units.assign(score=1 - units["score"]) if patient_score == "noisy-or" else units
 
 
 def _convert_columns(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 LabelUnit = Literal["patient", "case"]
+PatientScore = Literal["mean", "max", "noisy-or"]
+IntervalMethod = Literal["percentile bootstrap", "BCa bootstrap", "exact binomial", "DeLong", "Nadeau-Bengio", "Wilson"]
 
 
 class _Layout(BaseModel):
@@ -36,17 +38,35 @@ class Metric(_Layout):
     )
 
 
+class Interval(_Layout):
+    """One way to a 95% interval of a figure; ``low`` and ``high`` are null where simulation shows that it fails."""
+
+    figure: Literal["roc_auc", "accuracy", "precision", "recall", "specificity"]
+    method: IntervalMethod
+    low: float | None
+    high: float | None
+    headline: bool = Field(description="Whether this is the interval that the figure itself carries.")
+    note: str | None = Field(default=None, description="What it covers, or why it is not given.")
+
+
 class MetricSet(_Layout):
-    """AUCs are means of within-fold values; the others come from decisions at each fold's own threshold."""
+    """Areas are means of within-fold values; losses take raw scores as probabilities, over all rows of a repeat.
+
+    The others come from decisions at each fold's own threshold.
+    """
 
     roc_auc: Metric
-    pr_auc: Metric
+    pr_auc: Metric = Field(description="Average precision; chance is the prevalence.")
+    partial_auc: Metric = Field(description="McClish's, over false positive rates from 0 to partial_auc_to.")
+    log_loss: Metric
+    brier: Metric
     accuracy: Metric
     balanced_accuracy: Metric
     precision: Metric
     recall: Metric
     specificity: Metric
     f1: Metric
+    mcc: Metric
 
 
 class FoldScore(_Layout):
@@ -57,6 +77,8 @@ class FoldScore(_Layout):
     n: int
     positives: int
     auc: float | None = Field(description="null: the fold holds one class and is left out of the mean.")
+    low: float | None = Field(description="DeLong's interval; null under 10 patients in a class of the fold.")
+    high: float | None
     threshold: float
     threshold_source: Literal["own", "pooled", "all-folds", "default"]
 
@@ -87,7 +109,9 @@ class Block(_Layout):
     prevalence: float
     repeats: int
     folds: int
+    partial_auc_to: float
     metrics: MetricSet
+    intervals: list[Interval] = Field(description="Every interval of a figure, its headline first.")
     per_fold: list[FoldScore]
     skipped_folds: list[SkippedFold]
     confusion: list[ConfusionRow]
@@ -96,6 +120,10 @@ class Block(_Layout):
 class ModelMetrics(_Layout):
     cross_validation: Block | None
     fixed: Block | None
+    case_level: Block | None = Field(
+        default=None, description="Cross-validation by case, clustered by patient, where patients have several cases."
+    )
+    fixed_case_level: Block | None = None
 
 
 class Metrics(_Layout):
@@ -103,11 +131,22 @@ class Metrics(_Layout):
 
     schema_version: Literal[1] = 1
     label_unit: LabelUnit
+    patient_score: PatientScore = Field(default="mean", description="How cases make a patient's score.")
     primary: str = Field(description="The model declared first; all others are compared with it.")
     confidence: float = 0.95
     resamples: int
     seed: int
     models: dict[str, ModelMetrics]
+
+
+class ComparisonTest(_Layout):
+    """One test that two models' headline AUCs are equal, two-sided."""
+
+    method: Literal["bootstrap", "DeLong", "corrected resampled t", "permutation"]
+    statistic: float | None = None
+    p_value: float | None
+    p_holm: float | None = Field(default=None, description="Holm's p over the comparisons of the list it stands in.")
+    note: str | None = None
 
 
 class Difference(_Layout):
@@ -118,8 +157,38 @@ class Difference(_Layout):
     low: float | None
     high: float | None
     p_value: float | None
+    p_holm: float | None = Field(default=None, description="Holm's p over all comparisons with the primary.")
     conclusion: Literal["not distinguishable", "higher than the primary", "lower than the primary", "not assessed"]
+    tests: list[ComparisonTest] = Field(default_factory=list)
     note: str | None = None
+
+
+class PairDifference(_Layout):
+    """Headline AUC of ``first`` minus that of ``second``; Holm's p is over all pairs of models."""
+
+    first: str
+    second: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    p_holm: float | None = None
+    conclusion: Literal["not distinguishable", "first is higher", "second is higher", "not assessed"]
+    tests: list[ComparisonTest] = Field(default_factory=list)
+    note: str | None = None
+
+
+class Ranks(_Layout):
+    """The data of a critical-difference picture: models ranked by AUC in each test fold."""
+
+    mean_ranks: dict[str, float] = Field(description="1 is the highest AUC.")
+    friedman_statistic: float
+    friedman_p_value: float
+    critical_difference: float = Field(description="Mean ranks closer than this are not distinguishable (Nemenyi).")
+    not_distinguishable: list[list[str]] = Field(description="Widest runs of models closer than that.")
+    folds: int
+    independent_folds: int
+    note: str
 
 
 class Comparison(_Layout):
@@ -130,6 +199,9 @@ class Comparison(_Layout):
     note: str
     cross_validation: list[Difference]
     fixed: list[Difference]
+    pairs_cross_validation: list[PairDifference] = Field(default_factory=list)
+    pairs_fixed: list[PairDifference] = Field(default_factory=list)
+    ranks: Ranks | None = None
 
 
 class OperatingPoint(_Layout):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -9,19 +10,40 @@ from numpy.typing import ArrayLike, NDArray
 
 from genovox.evaluate.discrimination import (
     GRID,
+    PARTIAL_AUC_TO,
     UNDEFINED,
     Ranking,
     cells_of_decisions,
+    losses_of_scores,
     rank_rows,
     rates_of_confusion,
     roc_auc,
     sum_cells,
+    sum_columns,
 )
-from genovox.evaluate.intervals import TAILS, Clusters, draw_weights, summarise_draws
+from genovox.evaluate.intervals import (
+    TRAINING_SPREAD,
+    Clusters,
+    bound_fold_auc,
+    draw_weights,
+    list_auc_intervals,
+    list_proportion_interval,
+    prefer_delong,
+    summarise_draws,
+    tabulate_band,
+)
 from genovox.evaluate.schema import Block, ConfusionRow, FoldScore, Metric, MetricSet, OperatingPoint, SkippedFold
+from genovox.statistics.delong import place_scores
 
 Floats = NDArray[np.float64]
 FoldKey = tuple[int, str]
+PROPORTIONS: tuple[Literal["accuracy", "precision", "recall", "specificity"], ...] = (
+    "accuracy",
+    "precision",
+    "recall",
+    "specificity",
+)
+"""Threshold metrics that are shares of patients."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +53,11 @@ class BlockScores:
     Attributes:
         block: The figures, as ``metrics.json`` holds them.
         headline: Mean within-fold AUC; NaN if no fold holds both classes.
-        draws: The headline in each resample, shape (B,).
+        draws: The headline in each resample, shape (B,), under the networks as they are.
+        spread: How much wider intervals are than the draws show, ``TRAINING_SPREAD`` over folds.
+        influence: What each cluster pulls on the headline, shape (k,), see ``influence_of_clusters``.
+        fold_aucs: AUC of each fold in natural order, NaN where it holds one class, shape (J,).
+        tested: The scored rows, in an order that all models share.
         roc: Columns false_positive_rate, sensitivity, low, high: the vertical average of within-fold curves.
         precision_recall: Columns recall, precision, low, high, averaged likewise.
     """
@@ -39,16 +65,19 @@ class BlockScores:
     block: Block
     headline: float
     draws: Floats
+    spread: float
+    influence: Floats
+    fold_aucs: Floats
+    tested: pd.DataFrame
     roc: pd.DataFrame
     precision_recall: pd.DataFrame
 
 
 def list_folds(table: pd.DataFrame) -> dict[FoldKey, NDArray[np.intp]]:
     """Row positions of each (repeat, fold), repeats and folds in their natural order ("10" after "9")."""
-    repeats, folds = table["repeat"].to_numpy(), table["fold"].to_numpy()
-    keys = {(int(repeat), str(fold)) for repeat, fold in zip(repeats, folds, strict=True)}
-    ordered = sorted(keys, key=lambda key: (key[0], len(key[1]), key[1]))
-    return {key: np.flatnonzero((repeats == key[0]) & (folds == key[1])) for key in ordered}
+    rows = table.groupby(["repeat", "fold"], sort=False).indices
+    named = {(int(key[0]), str(key[1])): np.asarray(at) for key, at in rows.items() if isinstance(key, tuple)}
+    return {key: named[key] for key in sorted(named, key=lambda key: (key[0], len(key[1]), key[1]))}
 
 
 def within_fold_auc(table: pd.DataFrame, weights: ArrayLike | None = None) -> Floats:
@@ -73,6 +102,40 @@ def within_fold_auc(table: pd.DataFrame, weights: ArrayLike | None = None) -> Fl
             drawn = rows[:, fold]
             mean.add(roc_auc(labels[fold], scores[fold], drawn), _share_of_pairs(labels[fold], drawn))
     return mean.value(len(rows))
+
+
+def influence_of_clusters(table: pd.DataFrame, clusters: Clusters) -> Floats:
+    """Derivative of the headline by each cluster's weight, centred within the strata that are resampled apart.
+
+    Its sum of squares is the variance that resampling patients estimates; no pair of rows is counted one by one.
+
+    Args:
+        table: Test rows of one model: repeat, fold, cluster, label, score.
+        clusters: The clusters of these rows, k of them.
+
+    Returns:
+        Shape (k,); 0 where no fold holds both classes.
+
+    References:
+        Efron (1982), doi:10.1137/1.9781611970319, ch. 6.
+    """
+    labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
+    columns = clusters.locate(table["cluster"])
+    headline = within_fold_auc(table)[0]
+    pull, judged = np.zeros(len(clusters.ids)), 0
+    for fold in list_folds(table).values():
+        positive = labels[fold] == 1
+        if not 0 < positive.sum() < len(fold):
+            continue
+        judged += 1
+        placed = place_scores(labels[fold], scores[fold])
+        for members, shares in ((fold[positive], placed.positive[0]), (fold[~positive], placed.negative[0])):
+            np.add.at(pull, columns[members], (shares - headline) / len(members))
+    pull /= max(judged, 1)
+    for stratum in np.unique(clusters.strata):
+        members = clusters.strata == stratum
+        pull[members] -= pull[members].mean()
+    return pull
 
 
 def estimate_within_fold_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
@@ -110,15 +173,18 @@ def score_block(
     drawn = np.concatenate([np.ones((1, weights.shape[1]), dtype=np.uint8), weights])
     columns = clusters.locate(test["cluster"])
     labels, scores = test["label"].to_numpy(), test["score"].to_numpy()
+    folds = test["fold"].nunique()
+    spread = TRAINING_SPREAD if folds > 1 else 1.0
     means = [_FoldMean() for _ in Ranking._fields]
     per_fold, skipped = [], []
     for (repeat, fold), rows in list_folds(test).items():
         positives = int(labels[rows].sum())
-        auc = None
+        auc, low, high = None, None, None
         if 0 < positives < len(rows):
             in_fold = drawn[:, columns[rows]]
             ranking = rank_rows(labels[rows], scores[rows], in_fold)
             auc = float(ranking.roc_auc[0])
+            low, high = bound_fold_auc(test.iloc[rows])
             shares = _share_of_pairs(labels[rows], in_fold)
             for mean, values in zip(means, ranking, strict=True):
                 mean.add(values, shares)
@@ -133,6 +199,8 @@ def score_block(
                 n=len(rows),
                 positives=positives,
                 auc=auc,
+                low=low,
+                high=high,
                 threshold=point.threshold,
                 threshold_source=point.source,
             )
@@ -140,11 +208,23 @@ def score_block(
     ranked = Ranking(*(mean.value(len(drawn), *shape) for mean, shape in zip(means, _SHAPES, strict=True)))
     note = _describe_skipped(skipped, len(per_fold))
     metrics = {
-        "roc_auc": _summarise(ranked.roc_auc, clusters, note=note),
-        "pr_auc": _summarise(ranked.average_precision, clusters, note=note),
+        "roc_auc": _summarise(ranked.roc_auc, clusters, note=note, spread=spread),
+        "pr_auc": _summarise(ranked.average_precision, clusters, note=note, spread=spread),
+        "partial_auc": _summarise(ranked.partial_auc, clusters, note=note, spread=spread),
     }
-    decided, confusion = _score_decisions(test, points, clusters, drawn)
+    metrics |= _score_losses(test, clusters, drawn, spread)
+    decided, confusion, trials = _score_decisions(test, points, clusters, drawn, spread)
     units = test.drop_duplicates("unit")
+    draws, influence = ranked.roc_auc[1:], influence_of_clusters(test, clusters)
+    fold_aucs = np.array([np.nan if fold.auc is None else fold.auc for fold in per_fold])
+    if folds == 1:
+        metrics["roc_auc"] = prefer_delong(metrics["roc_auc"], influence, clusters)
+    intervals = list_auc_intervals(metrics["roc_auc"], draws, influence, fold_aucs, clusters, folds=folds)
+    refused = None if len(units) == len(clusters.ids) else "rows of one patient or family are not independent trials"
+    if folds > 1:
+        refused = "folds share training patients: their decisions are not independent trials"
+    for figure in PROPORTIONS:
+        intervals += list_proportion_interval(figure, decided[figure], trials[figure], refused=refused)
     block = Block(
         n_patients=units["patient_id"].nunique(),
         n_cases=int(units["cases"].sum()),
@@ -152,8 +232,10 @@ def score_block(
         n_negative=int((units["label"] == 0).sum()),
         prevalence=float(units["label"].mean()),
         repeats=test["repeat"].nunique(),
-        folds=test["fold"].nunique(),
+        folds=folds,
+        partial_auc_to=PARTIAL_AUC_TO,
         metrics=MetricSet.model_validate(metrics | decided),
+        intervals=intervals,
         per_fold=per_fold,
         skipped_folds=skipped,
         confusion=confusion,
@@ -161,13 +243,36 @@ def score_block(
     return BlockScores(
         block=block,
         headline=float(ranked.roc_auc[0]),
-        draws=ranked.roc_auc[1:],
-        roc=_tabulate_curve("false_positive_rate", "sensitivity", ranked.sensitivity, clusters),
-        precision_recall=_tabulate_curve("recall", "precision", ranked.precision, clusters),
+        draws=draws,
+        spread=spread,
+        influence=influence,
+        fold_aucs=fold_aucs,
+        tested=test,
+        roc=tabulate_band("false_positive_rate", "sensitivity", GRID, ranked.sensitivity, clusters, spread=spread),
+        precision_recall=tabulate_band("recall", "precision", GRID, ranked.precision, clusters, spread=spread),
     )
 
 
-_SHAPES: tuple[tuple[int, ...], ...] = ((), (), GRID.shape, GRID.shape)
+_SHAPES: tuple[tuple[int, ...], ...] = ((), (), (), GRID.shape, GRID.shape)
+
+
+def _score_losses(test: pd.DataFrame, clusters: Clusters, drawn: NDArray[np.uint8], spread: float) -> dict[str, Metric]:
+    """Mean losses over all rows of a repeat, averaged over repeats."""
+    losses = losses_of_scores(test["label"], test["score"])
+    columns, repeats = clusters.locate(test["cluster"]), test["repeat"].to_numpy()
+    means = {name: _FoldMean() for name in losses}
+    for repeat in np.unique(repeats):
+        rows = np.flatnonzero(repeats == repeat)
+        stacked = np.stack([np.ones(len(rows)), *(values[rows] for values in losses.values())], axis=1)
+        per_cluster = np.zeros((len(clusters.ids), stacked.shape[1]))
+        np.add.at(per_cluster, columns[rows], stacked)
+        count, *sums = sum_columns(per_cluster, drawn).T
+        for mean, total in zip(means.values(), sums, strict=True):
+            mean.add(np.divide(total, count, out=np.zeros_like(total), where=count > 0), (count > 0) * 1.0)
+    return {
+        name: _summarise(mean.value(), clusters, note=None, spread=spread, limits=_LIMITS.get(name, (0.0, 1.0)))
+        for name, mean in means.items()
+    }
 
 
 class _FoldMean:
@@ -205,8 +310,21 @@ def _share_of_pairs(labels: NDArray[np.int64], weights: NDArray[np.generic]) -> 
     return pulled
 
 
-def _summarise(values: Floats, clusters: Clusters, *, note: str | None, independent: int | None = None) -> Metric:
-    return summarise_draws(float(values[0]), values[1:], clusters, independent=independent, note=note)
+_LIMITS = {"log_loss": (0.0, np.inf), "mcc": (-1.0, 1.0)}
+
+
+def _summarise(
+    values: Floats,
+    clusters: Clusters,
+    *,
+    note: str | None,
+    spread: float,
+    independent: int | None = None,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Metric:
+    return summarise_draws(
+        float(values[0]), values[1:], clusters, independent=independent, note=note, spread=spread, limits=limits
+    )
 
 
 def _describe_skipped(skipped: list[SkippedFold], folds: int) -> str | None:
@@ -219,9 +337,13 @@ def _describe_skipped(skipped: list[SkippedFold], folds: int) -> str | None:
 
 
 def _score_decisions(
-    test: pd.DataFrame, points: Mapping[FoldKey, OperatingPoint], clusters: Clusters, drawn: NDArray[np.uint8]
-) -> tuple[dict[str, Metric], list[ConfusionRow]]:
-    """Threshold metrics, counted over all test rows of a repeat and averaged over repeats."""
+    test: pd.DataFrame,
+    points: Mapping[FoldKey, OperatingPoint],
+    clusters: Clusters,
+    drawn: NDArray[np.uint8],
+    spread: float,
+) -> tuple[dict[str, Metric], list[ConfusionRow], dict[str, int | None]]:
+    """Threshold metrics, counted over all test rows of a repeat and averaged over repeats, and the trials behind."""
     thresholds = np.empty(len(test))
     for key, rows in list_folds(test).items():
         thresholds[rows] = points[key].threshold
@@ -246,6 +368,7 @@ def _score_decisions(
         confusion.append(ConfusionRow(repeat=repeat, **{name: int(getattr(counts, name)[0]) for name in names}))
         called_clusters.append(int((per_cluster[:, 0] + per_cluster[:, 1] > 0).sum()))
     trials = {
+        "accuracy": len(clusters.ids),
         "precision": min((calls for calls in called_clusters if calls), default=None),
         "recall": clusters.counts.positive,
         "specificity": clusters.counts.negative,
@@ -255,11 +378,13 @@ def _score_decisions(
             mean.value(),
             clusters,
             note=_describe_undefined(name, undefined[name], len(confusion), points),
-            independent=trials.get(name),
+            spread=spread,
+            independent=None if name == "accuracy" else trials.get(name),
+            limits=_LIMITS.get(name, (0.0, 1.0)),
         )
         for name, mean in means.items()
     }
-    return metrics, confusion
+    return metrics, confusion, trials
 
 
 def _describe_undefined(name: str, repeats: list[int], of: int, points: Mapping[FoldKey, OperatingPoint]) -> str | None:
@@ -272,12 +397,3 @@ def _describe_undefined(name: str, repeats: list[int], of: int, points: Mapping[
     if fallen:
         notes.append(f"{len(fallen)} of {len(points)} thresholds had to be pooled or are 0.5 by default")
     return "; ".join(notes) or None
-
-
-def _tabulate_curve(x: str, y: str, curves: Floats, clusters: Clusters) -> pd.DataFrame:
-    """The mean curve on ``GRID`` with its pointwise 95% band over resamples; empty band where intervals are refused."""
-    low = high = np.full(len(GRID), np.nan)
-    drawn = curves[1:][~np.isnan(curves[1:]).any(axis=1)]
-    if len(drawn) and not clusters.too_few:
-        low, high = np.quantile(drawn, TAILS, axis=0)
-    return pd.DataFrame({x: GRID, y: curves[0], "low": low, "high": high})

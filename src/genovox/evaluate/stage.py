@@ -6,7 +6,7 @@ from genovox.core.artifacts import Stage, hash_file, read_json, read_table, requ
 from genovox.core.study import Study
 from genovox.evaluate.evaluation import evaluate_predictions
 
-FORMAT = 1
+FORMAT = 2
 
 
 def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
@@ -29,6 +29,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noq
         resamples=study.evaluate.resamples,
         seed=study.seed,
         primary=study.train.models[0],
+        patient_score=study.evaluate.patient_score,
     )
     write_json(stage.folder / "metrics.json", evaluation.metrics)
     write_json(stage.folder / "comparison.json", evaluation.comparison)

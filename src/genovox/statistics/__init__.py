@@ -1,1 +1,1 @@
-"""Pure functions on arrays: what a figure of few patients can and cannot say."""
+"""Statistics on arrays, each with its source: no files, no studies, no networks."""
