@@ -314,9 +314,12 @@ class PretrainTable(Table):
 
 
 class EvaluateTable(Table):
-    """``[evaluate]``: how the intervals are made."""
+    """``[evaluate]``: how the intervals are made, and for whom the model would be used."""
 
     resamples: int = Field(default=2000, ge=200)
+    cost_ratio: PositiveFloat = 1.0
+    target_prevalence: float = Field(default=0.0, ge=0, lt=1)
+    subgroups: tuple[str, ...] = ()
 
 
 class AuditTable(Table):

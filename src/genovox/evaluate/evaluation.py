@@ -1,6 +1,6 @@
 """From a table of predictions to every figure of the ``evaluate`` stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ from genovox.cohort.splits import FIXED
 from genovox.core.errors import UsageError
 from genovox.core.names import model_folder
 from genovox.evaluate.comparison import METHOD, NOTE, compare_with_primary
-from genovox.evaluate.intervals import Clusters, draw_weights
+from genovox.evaluate.intervals import Clusters, Resampling, draw_weights
 from genovox.evaluate.predictions import gather_units, validate_predictions
+from genovox.evaluate.probabilities import assess_probabilities
 from genovox.evaluate.schema import (
     Comparison,
     Difference,
@@ -20,9 +21,17 @@ from genovox.evaluate.schema import (
     ModelMetrics,
     OperatingPoint,
     OperatingPoints,
+    RuleResults,
 )
 from genovox.evaluate.scoring import BlockScores, FoldKey, list_folds, score_block
-from genovox.evaluate.thresholds import RULE, choose_fixed_threshold, choose_fold_threshold
+from genovox.evaluate.subgroups import compare_subgroups
+from genovox.evaluate.thresholds import (
+    RULE,
+    choose_fixed_threshold,
+    choose_fold_threshold,
+    list_rules,
+    measure_rules,
+)
 
 
 @dataclass(frozen=True)
@@ -33,19 +42,34 @@ class Evaluation:
         metrics: ``metrics.json``, layout ``schema.Metrics``.
         comparison: ``comparison.json``, layout ``schema.Comparison``.
         operating_points: ``operating_points.json``, layout ``schema.OperatingPoints``.
-        curves: By file stem: ``<model>_roc``, ``<model>_pr``, and ``<model>_fixed_roc``, ``<model>_fixed_pr``.
+        calibration: ``calibration.json``, layout ``schema.Calibration``.
+        subgroups: ``subgroups.json``, layout ``schema.Subgroups``.
+        calibrated: ``calibrated.csv``, see ``ProbabilityResults``.
+        curves: By file stem: ``<model>_roc``, ``<model>_pr``, ``<model>_decision``; ``<model>_fixed_…``.
         confusion: Columns model, block, repeat, true_positive, false_positive, true_negative, false_negative.
     """
 
     metrics: dict[str, Any]
     comparison: dict[str, Any]
     operating_points: dict[str, Any]
+    calibration: dict[str, Any]
+    subgroups: dict[str, Any]
+    calibrated: pd.DataFrame
     curves: dict[str, pd.DataFrame]
     confusion: pd.DataFrame
 
 
 def evaluate_predictions(
-    predictions: pd.DataFrame, *, label_unit: LabelUnit, resamples: int, seed: int, primary: str | None = None
+    predictions: pd.DataFrame,
+    *,
+    label_unit: LabelUnit,
+    resamples: int,
+    seed: int,
+    primary: str | None = None,
+    cases: pd.DataFrame | None = None,
+    subgroups: Sequence[str] = (),
+    cost_ratio: float = 1.0,
+    target_prevalence: float = 0.0,
 ) -> Evaluation:
     """Evaluate every model of a table of predictions.
 
@@ -55,6 +79,11 @@ def evaluate_predictions(
         resamples: Number of bootstrap resamples, at least 100.
         seed: Seed of the resamples; the same seed gives the same figures.
         primary: The model declared before the study; default: the first in the table.
+        cases: What is known of each case, for subgroups: ``case_id``, ``patient_id`` and columns of text; None: the
+            columns of the predictions.
+        subgroups: Columns to group by; none: the usual ones that are there.
+        cost_ratio: Cost of a missed carrier over that of a false alarm, above 0.
+        target_prevalence: Prevalence where the model would be used, above 0 and below 1; 0: the study's own.
 
     Raises:
         UsageError: If ``resamples`` or ``primary`` cannot be used.
@@ -90,14 +119,47 @@ def evaluate_predictions(
     comparison = Comparison(
         primary=primary, method=METHOD, note=NOTE, cross_validation=differences, fixed=fixed_differences
     )
+    validation = units[units["part"] == "val"]
+    tested = {name: rows for name, rows in (("cross_validation", test[~fixed]), ("fixed", test[fixed])) if len(rows)}
+    resamplings = {name: Resampling.of(rows, resamples=resamples, seed=seed) for name, rows in tested.items()}
     operating_points = OperatingPoints(
-        rule=RULE, models={model: list(chosen.values()) for model, chosen in points.items()}
+        rule=RULE,
+        models={model: list(chosen.values()) for model, chosen in points.items()},
+        rules={name: words for name, (_, words) in list_rules(cost_ratio).items()},
+        results={
+            model: RuleResults(
+                **{
+                    name: measure_rules(
+                        validation[validation["model"] == model],
+                        tested[name][tested[name]["model"] == model],
+                        resampling,
+                        cost_ratio=cost_ratio,
+                    )
+                    for name, resampling in resamplings.items()
+                }
+            )
+            for model in models
+        },
+    )
+    ordered = pd.concat([units[units["model"] == model] for model in models])
+    probabilities = assess_probabilities(
+        ordered, resamplings, label_unit=label_unit, target_prevalence=target_prevalence
+    )
+    groups = compare_subgroups(
+        ordered,
+        table.drop_duplicates("case_id") if cases is None else cases,
+        next(iter(resamplings.values())),
+        columns=subgroups,
+        label_unit=label_unit,
     )
     return Evaluation(
         metrics=metrics.model_dump(mode="json"),
         comparison=comparison.model_dump(mode="json"),
         operating_points=operating_points.model_dump(mode="json"),
-        curves=_name_curves(rotating_scores, "") | _name_curves(fixed_scores, "_fixed"),
+        calibration=probabilities.calibration,
+        subgroups=groups.model_dump(mode="json"),
+        calibrated=probabilities.table,
+        curves=_name_curves(rotating_scores, "") | _name_curves(fixed_scores, "_fixed") | probabilities.curves,
         confusion=pd.DataFrame(
             [
                 {"model": model, "block": name} | row.model_dump()

@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from genovox.cohort.splits import connect_groups
 from genovox.evaluate.schema import ClusterCounts, Metric
+from genovox.statistics.calibration import sum_rows
 
 Floats = NDArray[np.float64]
 TAILS = (0.025, 0.975)
 """Quantiles of a 95% interval."""
+_CHUNK_ELEMENTS = 2_000_000
 MINIMUM_CLUSTERS = 10
 """Fewer independent clusters in a class give counts and no interval."""
 
@@ -102,6 +104,44 @@ def draw_weights(clusters: Clusters, *, resamples: int, seed: int) -> NDArray[np
             drawn = random.integers(len(columns), size=len(columns))
             row[columns] = np.bincount(drawn, minlength=len(columns))
     return weights
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """The resamples of one set of test rows, the same for every model and figure.
+
+    Attributes:
+        clusters: The k clusters of the rows.
+        drawn: Weights, shape (B + 1, k); row 0 is the sample itself, so that estimate and draws come from one sum.
+    """
+
+    clusters: Clusters
+    drawn: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, test: pd.DataFrame, *, resamples: int, seed: int) -> "Resampling":
+        """Draw resamples of test rows: ``cluster`` and ``label``, at least one row."""
+        clusters = Clusters.from_rows(test["cluster"], test["label"])
+        weights = draw_weights(clusters, resamples=resamples, seed=seed)
+        return cls(clusters, np.concatenate([np.ones((1, weights.shape[1]), dtype=np.uint8), weights]))
+
+    def sum_rows(self, columns: NDArray[np.intp], values: Floats) -> Floats:
+        """Sums of row values in every resample.
+
+        Args:
+            columns: The cluster of each row, from ``Clusters.locate``, shape (n,).
+            values: Shape (n, m).
+
+        Returns:
+            Shape (B + 1, m).
+        """
+        return self.sum_clusters(sum_rows(values, columns, len(self.clusters.ids)))
+
+    def sum_clusters(self, values: Floats) -> Floats:
+        """Sums of cluster values, shape (k, m), in every resample, shape (B + 1, m)."""
+        step = max(1, _CHUNK_ELEMENTS // len(values))
+        starts = range(0, len(self.drawn), step)
+        return np.concatenate([self.drawn[start : start + step].astype(np.float64) @ values for start in starts])
 
 
 def summarise_draws(

@@ -1,0 +1,1 @@
+"""Statistics on arrays, each with its source: no files, no studies, no networks."""
