@@ -8,9 +8,9 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from genovox.evaluate.intervals import Resampling
 from genovox.evaluate.predictions import gather_units, validate_predictions
-from genovox.evaluate.probabilities import ProbabilityResults, assess_probabilities
+from genovox.evaluate.probabilities import ProbabilityResults, _reflect, assess_probabilities
 from genovox.evaluate.schema import Calibration
-from genovox.statistics.calibration import calibration_error, logit, sum_bins
+from genovox.statistics.calibration import BinSums, calibration_error, logit, sum_bins
 from genovox.statistics.recalibration import fit_map
 from tests.evaluate.conftest import MakePredictions
 
@@ -20,7 +20,11 @@ def _assess(table: pd.DataFrame, *, target: float = 0.0, resamples: int = 200) -
     test = units[units["part"] == "test"]
     fixed = test["fold"] == "fixed"
     blocks = {"cross_validation": test[~fixed], "fixed": test[fixed]}
-    resamplings = {name: Resampling.of(rows, resamples=resamples, seed=1) for name, rows in blocks.items() if len(rows)}
+    resamplings = {
+        name: Resampling.of(rows, resamples=resamples, seed=1, hold_classes=False)
+        for name, rows in blocks.items()
+        if len(rows)
+    }
     return assess_probabilities(units, resamplings, label_unit="patient", target_prevalence=target)
 
 
@@ -88,28 +92,29 @@ def test_isotonic_has_figures_where_validation_is_large(make_predictions: MakePr
 
 
 def test_calibration_error_interval_holds_the_truth() -> None:
-    """200 cohorts whose probabilities are wrong by a known amount: the interval covers what 10^6 patients would show."""
+    """Probabilities wrong by a known amount: the interval covers what very many patients would show."""
     random = np.random.default_rng(4)
-    edges = None
-    covered = 0
-    for cohort in range(101):
-        n = 200_000 if cohort == 0 else 231
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
         truth = expit(random.normal(size=n) - 0.7)
-        labels = (random.random(n) < truth).astype(int)
-        stated = expit(2.5 * logit(truth))
-        if edges is None:
-            edges = np.quantile(stated, np.linspace(0, 1, 11)[1:-1])
-            right = calibration_error(sum_bins(labels, stated, np.searchsorted(edges, stated)))
-            continue
-        rows = {"patient_id": [f"P{i:03d}" for i in range(n)], "label": labels, "score": stated}
-        table = pd.DataFrame(rows).assign(model="m", repeat=0, fold="0", part="test", unit=lambda t: t["patient_id"])
-        table = table.assign(cluster=np.arange(n), cases=1)
-        both = pd.concat([table, table.assign(part="val", cluster=table["cluster"] + n)], ignore_index=True)
-        resampling = Resampling.of(table, resamples=200, seed=cohort)
-        found = assess_probabilities(both, {"cross_validation": resampling}, label_unit="patient")
-        ece = found.calibration["models"]["m"]["cross_validation"]["figures"]["raw"]["ece"]
-        covered += ece["low"] <= right <= ece["high"]
-    assert covered >= 88
+        return (random.random(n) < truth).astype(int), expit(2.5 * logit(truth))
+
+    labels, stated = draw(200_000)
+    edges = np.quantile(stated, np.linspace(0, 1, 11)[1:-1])
+    right = float(calibration_error(sum_bins(labels, stated, np.searchsorted(edges, stated))))
+    covered = 0
+    for cohort in range(100):
+        labels, stated = draw(231)
+        rows = pd.DataFrame({"cluster": np.arange(231), "label": labels})
+        resampling = Resampling.of(rows, resamples=200, seed=cohort, hold_classes=False)
+        in_bin = np.eye(10)[np.searchsorted(edges, stated)]
+        cells = np.concatenate([in_bin, in_bin * labels[:, None], in_bin * stated[:, None]], axis=1)
+        sums = BinSums(*np.split(resampling.sum_rows(np.arange(231), cells), 3, axis=1))
+        metric = _reflect(calibration_error(sums), resampling.clusters)
+        assert metric.low is not None
+        assert metric.high is not None
+        covered += bool(metric.low <= right <= metric.high)
+    assert covered >= 89, covered
 
 
 def test_target_prevalence_scales_the_odds(make_predictions: MakePredictions) -> None:

@@ -121,6 +121,9 @@ def evaluate_predictions(
     )
     validation = units[units["part"] == "val"]
     tested = {name: rows for name, rows in (("cross_validation", test[~fixed]), ("fixed", test[fixed])) if len(rows)}
+    free = {
+        name: Resampling.of(rows, resamples=resamples, seed=seed, hold_classes=False) for name, rows in tested.items()
+    }
     resamplings = {name: Resampling.of(rows, resamples=resamples, seed=seed) for name, rows in tested.items()}
     operating_points = OperatingPoints(
         rule=RULE,
@@ -142,9 +145,7 @@ def evaluate_predictions(
         },
     )
     ordered = pd.concat([units[units["model"] == model] for model in models])
-    probabilities = assess_probabilities(
-        ordered, resamplings, label_unit=label_unit, target_prevalence=target_prevalence
-    )
+    probabilities = assess_probabilities(ordered, free, label_unit=label_unit, target_prevalence=target_prevalence)
     groups = compare_subgroups(
         ordered,
         table.drop_duplicates("case_id") if cases is None else cases,

@@ -4,7 +4,7 @@ The networks and their thresholds are held as they are: an interval says what ot
 have given these networks, not what other networks would have given.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -119,10 +119,19 @@ class Resampling:
     drawn: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, test: pd.DataFrame, *, resamples: int, seed: int) -> "Resampling":
-        """Draw resamples of test rows: ``cluster`` and ``label``, at least one row."""
+    def of(cls, test: pd.DataFrame, *, resamples: int, seed: int, hold_classes: bool = True) -> "Resampling":
+        """Draw resamples of test rows.
+
+        Args:
+            test: ``cluster`` and ``label``, at least one row.
+            resamples: How many.
+            seed: Of the draws.
+            hold_classes: Whether every resample has as many clusters of each class as the sample. Figures that move
+                with the prevalence (calibration, net benefit) need it to vary: their intervals would be too narrow.
+        """
         clusters = Clusters.from_rows(test["cluster"], test["label"])
-        weights = draw_weights(clusters, resamples=resamples, seed=seed)
+        drawn_from = clusters if hold_classes else replace(clusters, strata=np.zeros_like(clusters.strata))
+        weights = draw_weights(drawn_from, resamples=resamples, seed=seed)
         return cls(clusters, np.concatenate([np.ones((1, weights.shape[1]), dtype=np.uint8), weights]))
 
     def sum_rows(self, columns: NDArray[np.intp], values: Floats) -> Floats:

@@ -88,7 +88,7 @@ def assess_probabilities(
 
     Args:
         units: From ``gather_units``: validation and test rows of every model.
-        resamplings: Of the test rows, by block: ``cross_validation``, ``fixed``, those that there are.
+        resamplings: Of the test rows, not holding the classes, by block: ``cross_validation``, ``fixed``.
         label_unit: To what the labels belong.
         target_prevalence: Prevalence where the model would be used, above 0 and below 1; 0: the study's own.
     """
@@ -278,8 +278,9 @@ def _describe_kind(
     sums = BinSums(*np.split(scene.resampling.sum_rows(columns, cells), 3, axis=1))
     errors = calibration_error(sums)
     squared = scene.resampling.sum_rows(columns, ((p - y) ** 2)[:, None])[:, 0]
-    count, prevalence = sums.count.sum(axis=1), sums.positives.sum(axis=1) / sums.count.sum(axis=1)
-    brier, scaled = squared / count, 1 - _ratio(squared / count, prevalence * (1 - prevalence))
+    count = sums.count.sum(axis=1)
+    brier, prevalence = _ratio(squared, count), _ratio(sums.positives.sum(axis=1), count)
+    scaled = 1 - _ratio(brier, prevalence * (1 - prevalence))
     return CalibrationFigures(
         slope=scene.bound(line.slope),
         intercept=scene.bound(line.intercept),

@@ -116,8 +116,8 @@ def band_levels(values: pd.Series, name: str) -> pd.Series:
 def _gather_values(cases: pd.DataFrame, key: str, name: str) -> pd.Series:
     """The value of each unit, by its id; patients whose cases disagree have ``several``."""
     known = cases[cases[name].notna() & (cases[name].astype(str).str.strip() != "")]
-    grouped = known.groupby(known[key].astype(str))[name].agg(lambda cells: {*cells.astype(str)})
-    values = grouped.map(lambda cells: next(iter(cells)) if len(cells) == 1 else SEVERAL)
+    grouped = known[name].astype(str).groupby(known[key].astype(str))
+    values = grouped.first().where(grouped.nunique() == 1, SEVERAL)
     return values.reindex(sorted(cases[key].astype(str).unique()), fill_value="").astype(str)
 
 

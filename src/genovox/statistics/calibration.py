@@ -88,8 +88,9 @@ def fit_logistic(design: ArrayLike, targets: ArrayLike, offset: ArrayLike | floa
         Shape (p,); None where no finite answer exists (separated classes, or columns that say the same).
     """
     x, y = np.asarray(design, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+    shift = np.asarray(offset, dtype=np.float64)
     beta = np.zeros(x.shape[1])
-    eta = x @ beta + offset
+    eta: Floats = x @ beta + shift
     loss = _deviance(eta, y)
     for _ in range(_STEPS):
         p = expit(eta)
@@ -98,7 +99,7 @@ def fit_logistic(design: ArrayLike, targets: ArrayLike, offset: ArrayLike | floa
             return None
         step = np.linalg.solve(information, x.T @ (y - p))
         for _ in range(30):
-            moved = x @ (beta + step) + offset
+            moved: Floats = x @ (beta + step) + shift
             if _deviance(moved, y) <= loss + 1e-12 * abs(loss):
                 break
             step = step / 2
@@ -192,12 +193,14 @@ def choose_bins(independent: int) -> int:
 def sum_bins(labels: ArrayLike, probabilities: ArrayLike, bin_of: Whole) -> BinSums:
     """Rows, positives and expected positives of each bin, each of shape (bins,)."""
     size = int(bin_of.max()) + 1
-    sums = (np.ones(len(bin_of)), np.asarray(labels), np.asarray(probabilities))
-    return BinSums(*(np.bincount(bin_of, weights=values, minlength=size) for values in sums))
+    sums = (np.ones(len(bin_of)), np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64))
+    return BinSums(*(np.bincount(bin_of, weights=values, minlength=size).astype(np.float64) for values in sums))
 
 
 def calibration_error(sums: BinSums) -> Floats:
     """Expected calibration error: the mean distance of observed and expected share over rows, shape (...).
+
+    NaN where there is no row.
 
     It is above 0 for calibrated probabilities too, the more so the fewer patients: ``expect_error`` says how much.
 
@@ -205,7 +208,9 @@ def calibration_error(sums: BinSums) -> Floats:
         Naeini et al. (2015), doi:10.1609/aaai.v29i1.9602; its bias: Roelofs et al. (2022),
         https://proceedings.mlr.press/v151/roelofs22a.html (equal mass).
     """
-    error: Floats = np.abs(sums.positives - sums.expected).sum(axis=-1) / sums.count.sum(axis=-1)
+    total = np.asarray(sums.count.sum(axis=-1))
+    error: Floats = np.full(total.shape, np.nan)
+    np.divide(np.abs(sums.positives - sums.expected).sum(axis=-1), total, out=error, where=total > 0)
     return error
 
 

@@ -146,6 +146,6 @@ def shift_prevalence(probabilities: ArrayLike, source: ArrayLike | float, target
     """
     p, prior = np.asarray(probabilities, dtype=np.float64), np.asarray(source, dtype=np.float64)
     if not (0 < target < 1 and (prior > 0).all() and (prior < 1).all()):
-        raise UsageError(f"a prevalence lies between 0 and 1, got {source} and {target}; give both as shares")
+        raise UsageError(f"a prevalence lies between 0 and 1, got {prior} and {target}; give both as shares")
     carrier, other = p * target / prior, (1 - p) * (1 - target) / (1 - prior)
     return np.asarray(carrier / (carrier + other))
