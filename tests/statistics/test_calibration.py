@@ -100,8 +100,8 @@ def test_bins_keep_order_and_ties(values: list[int], bins: int) -> None:
 def test_bins_are_those_of_sklearn(scored: Scored) -> None:
     sums = sum_bins(scored.labels, scored.scores, assign_bins(scored.scores, 10))
     observed, stated = calibration_curve(scored.labels, scored.scores, n_bins=10, strategy="quantile")
-    assert sums.positives / sums.count == pytest.approx(observed)
-    assert sums.expected / sums.count == pytest.approx(stated)
+    assert sums.positives / sums.rows == pytest.approx(observed)
+    assert sums.expected / sums.rows == pytest.approx(stated)
     assert calibration_error(sums) == pytest.approx(np.abs(observed - stated).mean())
 
 

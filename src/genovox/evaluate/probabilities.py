@@ -278,7 +278,7 @@ def _describe_kind(
     sums = BinSums(*np.split(scene.resampling.sum_rows(columns, cells), 3, axis=1))
     errors = calibration_error(sums)
     squared = scene.resampling.sum_rows(columns, ((p - y) ** 2)[:, None])[:, 0]
-    count = sums.count.sum(axis=1)
+    count = sums.rows.sum(axis=1)
     brier, prevalence = _ratio(squared, count), _ratio(sums.positives.sum(axis=1), count)
     scaled = 1 - _ratio(brier, prevalence * (1 - prevalence))
     return CalibrationFigures(
@@ -304,7 +304,7 @@ def _reflect(errors: Floats, clusters: Clusters) -> Metric:
 
 
 def _list_bins(sample: BinSums, drawn: BinSums, clusters: Clusters) -> list[ReliabilityBin]:
-    observed = _ratio(drawn.positives, drawn.count)
+    observed = _ratio(drawn.positives, drawn.rows)
     bounds = np.full((2, observed.shape[1]), np.nan)
     if not clusters.too_few:
         bounds = np.nanquantile(observed, TAILS, axis=0)

@@ -117,7 +117,7 @@ def _gather_values(cases: pd.DataFrame, key: str, name: str) -> pd.Series:
     """The value of each unit, by its id; patients whose cases disagree have ``several``."""
     known = cases[cases[name].notna() & (cases[name].astype(str).str.strip() != "")]
     grouped = known[name].astype(str).groupby(known[key].astype(str))
-    values = grouped.first().where(grouped.nunique() == 1, SEVERAL)
+    values = grouped.first().where(grouped.nunique() < 2, SEVERAL)
     return values.reindex(sorted(cases[key].astype(str).unique()), fill_value="").astype(str)
 
 

@@ -45,7 +45,7 @@ class CalibrationLine:
 class BinSums(NamedTuple):
     """Sums over the rows of each bin, each of shape (..., bins)."""
 
-    count: Floats
+    rows: Floats
     positives: Floats
     expected: Floats
 
@@ -208,7 +208,7 @@ def calibration_error(sums: BinSums) -> Floats:
         Naeini et al. (2015), doi:10.1609/aaai.v29i1.9602; its bias: Roelofs et al. (2022),
         https://proceedings.mlr.press/v151/roelofs22a.html (equal mass).
     """
-    total = np.asarray(sums.count.sum(axis=-1))
+    total = np.asarray(sums.rows.sum(axis=-1))
     error: Floats = np.full(total.shape, np.nan)
     np.divide(np.abs(sums.positives - sums.expected).sum(axis=-1), total, out=error, where=total > 0)
     return error
@@ -242,7 +242,7 @@ def split_brier(labels: ArrayLike, probabilities: ArrayLike, bin_of: Whole) -> B
     """
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     sums = sum_bins(y, p, bin_of)
-    share, observed, stated = sums.count / len(y), sums.positives / sums.count, sums.expected / sums.count
+    share, observed, stated = sums.rows / len(y), sums.positives / sums.rows, sums.expected / sums.rows
     prevalence = float(y.mean())
     uncertainty = prevalence * (1 - prevalence)
     brier = float(((p - y) ** 2).mean())
