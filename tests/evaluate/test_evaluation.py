@@ -41,7 +41,8 @@ def test_fixed_part_is_a_block_of_its_own(make_predictions: MakePredictions) -> 
     assert folds.metrics["models"]["light"]["fixed"] is None
     assert (model["fixed"]["n_patients"], model["fixed"]["n_positive"], model["fixed"]["repeats"]) == (30, 15, 1)
     assert model["fixed"]["per_fold"][0]["threshold_source"] == "all-folds"
-    assert set(both.curves) == {"light_roc", "light_pr", "light_fixed_roc", "light_fixed_pr"}
+    blocks = ("light", "light_fixed")
+    assert set(both.curves) == {f"{block}_{curve}" for block in blocks for curve in ("roc", "pr", "decision")}
     assert set(both.confusion["block"]) == {"cross_validation", "fixed"}
 
 

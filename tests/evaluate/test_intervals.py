@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap, norm
 
 from genovox.evaluate.discrimination import roc_auc
-from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
+from genovox.evaluate.intervals import Clusters, Resampling, cluster_patients, draw_weights, summarise_draws
 
 
 def _clusters(positive: int, negative: int) -> Clusters:
@@ -113,3 +113,23 @@ def test_interval_of_a_mean_has_the_textbook_width() -> None:
     assert metric.low is not None
     assert metric.high is not None
     assert metric.high - metric.low == pytest.approx(2 * norm.ppf(0.975) * np.sqrt(0.25 / 400), rel=0.06)
+
+
+def test_resampling_sums_rows_as_their_clusters_are_drawn() -> None:
+    rows = pd.DataFrame({"cluster": [4, 4, 7, 9, 9, 9], "label": [1, 1, 0, 0, 0, 0]})
+    resampling = Resampling.of(rows, resamples=50, seed=3)
+    columns = resampling.clusters.locate(rows["cluster"])
+    values = np.arange(12.0).reshape(6, 2)
+    sums = resampling.sum_rows(columns, values)
+    assert sums[0] == pytest.approx(values.sum(axis=0))
+    assert sums == pytest.approx(resampling.drawn[:, columns].astype(float) @ values)
+    assert (resampling.drawn[1:, 0] == 1).all()  # the only positive cluster
+
+
+def test_resampling_may_let_the_classes_vary() -> None:
+    rows = pd.DataFrame({"cluster": np.arange(40), "label": np.repeat([1, 0], 20)})
+    held, free = (Resampling.of(rows, resamples=60, seed=3, hold_classes=hold) for hold in (True, False))
+    assert (held.drawn[:, :20].sum(axis=1) == 20).all()
+    assert free.drawn[:, :20].sum(axis=1).std() > 2
+    assert (free.drawn.sum(axis=1) == 40).all()
+    assert free.clusters.counts == held.clusters.counts

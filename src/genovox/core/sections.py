@@ -340,10 +340,13 @@ class PretrainTable(Table):
 
 
 class EvaluateTable(Table):
-    """``[evaluate]``: how cases make a patient's score, and how the intervals are made."""
+    """``[evaluate]``: a patient's score, its intervals, and for whom the model would be used."""
 
     resamples: int = Field(default=2000, ge=200)
     patient_score: Literal["mean", "max", "noisy-or"] = "mean"
+    cost_ratio: PositiveFloat = 1.0
+    target_prevalence: float = Field(default=0.0, ge=0, lt=1)
+    subgroups: tuple[str, ...] = ()
 
 
 class AuditTable(Table):

@@ -1,6 +1,6 @@
 """From a table of predictions to every figure of the ``evaluate`` stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ from genovox.cohort.splits import FIXED
 from genovox.core.errors import UsageError
 from genovox.core.names import model_folder
 from genovox.evaluate.comparison import METHOD, NOTE, BlockComparison, compare_models
-from genovox.evaluate.intervals import Clusters, draw_weights
+from genovox.evaluate.intervals import Resampling
 from genovox.evaluate.predictions import gather_units, validate_predictions
+from genovox.evaluate.probabilities import assess_probabilities
 from genovox.evaluate.schema import (
     Block,
     Comparison,
@@ -21,9 +22,17 @@ from genovox.evaluate.schema import (
     OperatingPoint,
     OperatingPoints,
     PatientScore,
+    RuleResults,
 )
 from genovox.evaluate.scoring import BlockScores, FoldKey, list_folds, score_block
-from genovox.evaluate.thresholds import RULE, choose_fixed_threshold, choose_fold_threshold
+from genovox.evaluate.subgroups import compare_subgroups
+from genovox.evaluate.thresholds import (
+    RULE,
+    choose_fixed_threshold,
+    choose_fold_threshold,
+    list_rules,
+    measure_rules,
+)
 
 
 @dataclass(frozen=True)
@@ -34,13 +43,19 @@ class Evaluation:
         metrics: ``metrics.json``, layout ``schema.Metrics``.
         comparison: ``comparison.json``, layout ``schema.Comparison``.
         operating_points: ``operating_points.json``, layout ``schema.OperatingPoints``.
-        curves: By file stem: ``<model>_roc``, ``<model>_pr``, and ``<model>_fixed_roc``, ``<model>_fixed_pr``.
+        calibration: ``calibration.json``, layout ``schema.Calibration``.
+        subgroups: ``subgroups.json``, layout ``schema.Subgroups``.
+        calibrated: ``calibrated.csv``, see ``ProbabilityResults``.
+        curves: By file stem: ``<model>_roc``, ``<model>_pr``, ``<model>_decision``; ``<model>_fixed_…``.
         confusion: Columns model, block, repeat, true_positive, false_positive, true_negative, false_negative.
     """
 
     metrics: dict[str, Any]
     comparison: dict[str, Any]
     operating_points: dict[str, Any]
+    calibration: dict[str, Any]
+    subgroups: dict[str, Any]
+    calibrated: pd.DataFrame
     curves: dict[str, pd.DataFrame]
     confusion: pd.DataFrame
 
@@ -53,6 +68,10 @@ def evaluate_predictions(
     seed: int,
     primary: str | None = None,
     patient_score: PatientScore = "mean",
+    cases: pd.DataFrame | None = None,
+    subgroups: Sequence[str] = (),
+    cost_ratio: float = 1.0,
+    target_prevalence: float = 0.0,
 ) -> Evaluation:
     """Evaluate every model of a table of predictions.
 
@@ -64,6 +83,11 @@ def evaluate_predictions(
         seed: Seed of the resamples; the same seed gives the same figures.
         primary: The model declared before the study; default: the first in the table.
         patient_score: How cases make a patient's score, see ``gather_units``.
+        cases: What is known of each case, for subgroups: ``case_id``, ``patient_id`` and columns of text; None: the
+            columns of the predictions.
+        subgroups: Columns to group by; none: the usual ones that are there.
+        cost_ratio: Cost of a missed carrier over that of a false alarm, above 0.
+        target_prevalence: Prevalence where the model would be used, above 0 and below 1; 0: the study's own.
 
     Raises:
         UsageError: If ``resamples`` or ``primary`` cannot be used.
@@ -78,11 +102,14 @@ def evaluate_predictions(
         raise UsageError(f"primary must be one of the models {', '.join(models)}, got {primary!r}; name one of them")
     models = [primary, *(model for model in models if model != primary)]
     units = gather_units(table, label_unit=label_unit, patient_score=patient_score)
+    tests = _part_tests(units)
+    resamplings = {name: Resampling.of(test, resamples=resamples, seed=seed) for name, test in tests.items()}
     points = {model: _choose_points(units[units["model"] == model]) for model in models}
-    blocks, compared = {}, {}
-    for name, test in _part_tests(units).items():
-        blocks[name], clusters = _score_models(test, points, resamples=resamples, seed=seed)
-        compared[name] = compare_models(blocks[name], clusters=clusters, resamples=resamples, seed=seed)
+    blocks = {name: _score_models(test, points, resamplings[name]) for name, test in tests.items()}
+    compared = {
+        name: compare_models(scores, clusters=resamplings[name].clusters, resamples=resamples, seed=seed)
+        for name, scores in blocks.items()
+    }
     by_case = _score_cases(table, models, resamples=resamples, seed=seed) if (units["cases"] > 1).any() else {}
     named = {name: {model: score.block for model, score in scores.items()} for name, scores in blocks.items()}
     metrics = Metrics(
@@ -101,9 +128,44 @@ def evaluate_predictions(
             for model in models
         },
     )
+    ordered = pd.concat([units[units["model"] == model] for model in models])
+    # What moves with the prevalence would have too narrow an interval if every resample had as many carriers.
+    free = {
+        name: Resampling.of(test, resamples=resamples, seed=seed, hold_classes=False) for name, test in tests.items()
+    }
+    probabilities = assess_probabilities(ordered, free, label_unit=label_unit, target_prevalence=target_prevalence)
+    groups = compare_subgroups(
+        ordered,
+        table.drop_duplicates("case_id") if cases is None else cases,
+        next(iter(resamplings.values())),
+        columns=subgroups,
+        label_unit=label_unit,
+    )
+    return Evaluation(
+        metrics=metrics.model_dump(mode="json"),
+        comparison=_join_comparisons(primary, compared).model_dump(mode="json"),
+        operating_points=_list_operating_points(units, points, resamplings, cost_ratio).model_dump(mode="json"),
+        calibration=probabilities.calibration,
+        subgroups=groups.model_dump(mode="json"),
+        calibrated=probabilities.table,
+        curves=_name_curves(blocks.get("cross_validation", {}), "")
+        | _name_curves(blocks.get("fixed", {}), "_fixed")
+        | probabilities.curves,
+        confusion=pd.DataFrame(
+            [
+                {"model": model, "block": name} | row.model_dump()
+                for name, scores in blocks.items()
+                for model, score in scores.items()
+                for row in score.block.confusion
+            ]
+        ),
+    )
+
+
+def _join_comparisons(primary: str, compared: Mapping[str, BlockComparison]) -> Comparison:
     empty = BlockComparison([], [], None)
     rotating, fixed = compared.get("cross_validation", empty), compared.get("fixed", empty)
-    comparison = Comparison(
+    return Comparison(
         primary=primary,
         method=METHOD,
         note=NOTE,
@@ -113,22 +175,30 @@ def evaluate_predictions(
         pairs_fixed=fixed.pairs,
         ranks=rotating.ranks,
     )
-    operating_points = OperatingPoints(
-        rule=RULE, models={model: list(chosen.values()) for model, chosen in points.items()}
-    )
-    return Evaluation(
-        metrics=metrics.model_dump(mode="json"),
-        comparison=comparison.model_dump(mode="json"),
-        operating_points=operating_points.model_dump(mode="json"),
-        curves=_name_curves(blocks.get("cross_validation", {}), "") | _name_curves(blocks.get("fixed", {}), "_fixed"),
-        confusion=pd.DataFrame(
-            [
-                {"model": model, "block": name} | row.model_dump()
-                for name, scores in blocks.items()
-                for model, score in scores.items()
-                for row in score.block.confusion
-            ]
-        ),
+
+
+def _list_operating_points(
+    units: pd.DataFrame,
+    points: Mapping[str, Mapping[FoldKey, OperatingPoint]],
+    resamplings: Mapping[str, Resampling],
+    cost_ratio: float,
+) -> OperatingPoints:
+    """The thresholds behind the decisions, and what those of every other rule give on the test rows."""
+    results = {}
+    for model in points:
+        rows = units[units["model"] == model]
+        tests, validation = _part_tests(rows), rows[rows["part"] == "val"]
+        results[model] = RuleResults(
+            **{
+                name: measure_rules(validation, test, resamplings[name], cost_ratio=cost_ratio)
+                for name, test in tests.items()
+            }
+        )
+    return OperatingPoints(
+        rule=RULE,
+        models={model: list(chosen.values()) for model, chosen in points.items()},
+        rules={name: words for name, (_, words) in list_rules(cost_ratio).items()},
+        results=results,
     )
 
 
@@ -162,23 +232,21 @@ def _score_cases(table: pd.DataFrame, models: list[str], *, resamples: int, seed
     points = {model: _choose_points(units[units["model"] == model]) for model in models}
     blocks = {}
     for name, test in _part_tests(units).items():
-        scores, _ = _score_models(test, points, resamples=resamples, seed=seed)
+        scores = _score_models(test, points, Resampling.of(test, resamples=resamples, seed=seed))
         blocks[name] = {model: score.block for model, score in scores.items()}
     return blocks
 
 
 def _score_models(
-    test: pd.DataFrame, points: Mapping[str, Mapping[FoldKey, OperatingPoint]], *, resamples: int, seed: int
-) -> tuple[dict[str, BlockScores], Clusters]:
+    test: pd.DataFrame, points: Mapping[str, Mapping[FoldKey, OperatingPoint]], resampling: Resampling
+) -> dict[str, BlockScores]:
     """Score each model on one block under the same resamples."""
-    clusters = Clusters.from_rows(test["cluster"], test["label"])
-    weights = draw_weights(clusters, resamples=resamples, seed=seed)
     scores = {}
     for model, chosen in points.items():
         rows = test[test["model"] == model]
         folds = {key: chosen[key] for key in list_folds(rows)}
-        scores[model] = score_block(rows, folds, clusters, weights)
-    return scores, clusters
+        scores[model] = score_block(rows, folds, resampling)
+    return scores
 
 
 def _name_curves(scores: Mapping[str, BlockScores], suffix: str) -> dict[str, pd.DataFrame]:

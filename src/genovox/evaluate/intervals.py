@@ -4,7 +4,7 @@ The networks and their thresholds are held as they are: an interval says what ot
 have given these networks, not what other networks would have given.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from genovox.cohort.splits import connect_groups
 from genovox.evaluate.schema import ClusterCounts, Interval, IntervalMethod, Metric
 from genovox.statistics.bootstrap import bca_interval, percentile_interval
+from genovox.statistics.calibration import sum_rows
 from genovox.statistics.delong import covariance_of_influence, delong_interval, estimate_delong
 from genovox.statistics.proportions import wilson_interval
 from genovox.statistics.repeated import repeated_interval
@@ -30,6 +31,7 @@ variance is then exactly twice what it shows (95% intervals would cover 83%), an
 nobody can tell how much of it is missing (docs/evaluate.md has the simulation).
 """
 DELONG = "DeLong, on the logit scale"
+_CHUNK_ELEMENTS = 2_000_000
 MINIMUM_CLUSTERS = 10
 """Fewer independent clusters in a class give counts and no interval."""
 
@@ -118,6 +120,56 @@ def draw_weights(clusters: Clusters, *, resamples: int, seed: int) -> NDArray[np
             drawn = random.integers(len(columns), size=len(columns))
             row[columns] = np.bincount(drawn, minlength=len(columns))
     return weights
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """The resamples of one set of test rows, the same for every model and figure.
+
+    Attributes:
+        clusters: The k clusters of the rows.
+        drawn: Weights, shape (B + 1, k); row 0 is the sample itself, so that estimate and draws come from one sum.
+        spread: How much wider intervals are than the draws show: ``TRAINING_SPREAD`` over folds, 1 otherwise.
+    """
+
+    clusters: Clusters
+    drawn: NDArray[np.uint8]
+    spread: float
+
+    @classmethod
+    def of(cls, test: pd.DataFrame, *, resamples: int, seed: int, hold_classes: bool = True) -> "Resampling":
+        """Draw resamples of test rows.
+
+        Args:
+            test: ``fold``, ``cluster`` and ``label``, at least one row.
+            resamples: How many.
+            seed: Of the draws.
+            hold_classes: Whether every resample has as many clusters of each class as the sample. Figures that move
+                with the prevalence (calibration, net benefit) need it to vary: their intervals would be too narrow.
+        """
+        clusters = Clusters.from_rows(test["cluster"], test["label"])
+        drawn_from = clusters if hold_classes else replace(clusters, strata=np.zeros_like(clusters.strata))
+        weights = draw_weights(drawn_from, resamples=resamples, seed=seed)
+        spread = TRAINING_SPREAD if (test["fold"] != test["fold"].iloc[0]).any() else 1.0
+        return cls(clusters, np.concatenate([np.ones((1, weights.shape[1]), dtype=np.uint8), weights]), spread)
+
+    def sum_rows(self, columns: NDArray[np.intp], values: Floats) -> Floats:
+        """Sums of row values in every resample.
+
+        Args:
+            columns: The cluster of each row, from ``Clusters.locate``, shape (n,).
+            values: Shape (n, m).
+
+        Returns:
+            Shape (B + 1, m).
+        """
+        return self.sum_clusters(sum_rows(values, columns, len(self.clusters.ids)))
+
+    def sum_clusters(self, values: Floats) -> Floats:
+        """Sums of cluster values, shape (k, m), in every resample, shape (B + 1, m)."""
+        step = max(1, _CHUNK_ELEMENTS // len(values))
+        starts = range(0, len(self.drawn), step)
+        return np.concatenate([self.drawn[start : start + step].astype(np.float64) @ values for start in starts])
 
 
 def summarise_draws(

@@ -1,4 +1,4 @@
-"""The layouts of ``metrics.json``, ``comparison.json`` and ``operating_points.json``.
+"""The layouts of the stage's JSON: metrics, comparison, operating points, calibration, subgroups.
 
 ``metrics.schema.json`` beside this module is ``render_metrics_schema()``, checked in; a test keeps the two equal.
 A figure that is not defined is ``null`` with the reason in ``note``, never 0 and never NaN.
@@ -218,11 +218,155 @@ class OperatingPoint(_Layout):
     note: str | None = None
 
 
+class Spread(_Layout):
+    """How far the thresholds of the folds lie apart."""
+
+    median: float
+    low: float = Field(description="The lowest threshold of any fold and repeat.")
+    high: float
+    standard_deviation: float | None = Field(description="null: one fold.")
+
+
+class RuleResult(_Layout):
+    """One rule for choosing a threshold, on one set of test patients."""
+
+    points: list[OperatingPoint]
+    spread: Spread
+    sensitivity: Metric
+    specificity: Metric
+
+
+class RuleResults(_Layout):
+    """By rule: ``youden``, ``sensitivity-0.90``, ``sensitivity-0.95``, ``cost``."""
+
+    cross_validation: dict[str, RuleResult] = {}
+    fixed: dict[str, RuleResult] = {}
+
+
 class OperatingPoints(_Layout):
     """``operating_points.json``: the points of each model, cross-validation folds first."""
 
-    rule: str
+    rule: str = Field(description="How ``models`` were chosen: the thresholds of metrics.json.")
     models: dict[str, list[OperatingPoint]]
+    rules: dict[str, str] = Field(default={}, description="What each rule of ``results`` asks of validation patients.")
+    results: dict[str, RuleResults] = Field(default={}, description="By model.")
+
+
+class ReliabilityBin(_Layout):
+    """Rows of like probability; the interval is of the observed share."""
+
+    stated: float = Field(description="Mean probability.")
+    observed: float = Field(description="Share of positives.")
+    low: float | None
+    high: float | None
+    n: int = Field(description="Rows: a patient or case counts once a repeat.")
+
+
+class BrierSplit(_Layout):
+    """Brier score = reliability - resolution + uncertainty + within."""
+
+    reliability: float
+    resolution: float
+    uncertainty: float
+    within: float
+
+
+class CalibrationFigures(_Layout):
+    """How far one kind of probability can be taken at its word; all repeats of the test rows together."""
+
+    slope: Metric = Field(description="1: calibrated; below 1: too extreme.")
+    intercept: Metric = Field(description="Of the line whose slope is above; 0: calibrated.")
+    in_the_large: Metric = Field(description="Intercept with the slope at 1; above 0: too low on the whole.")
+    ece: Metric = Field(description="Expected calibration error over bins of equal size.")
+    ece_if_calibrated: float | None = Field(description="What ece would be by chance if every probability were right.")
+    brier: Metric
+    scaled_brier: Metric = Field(description="1 - Brier / that of the prevalence for everybody; 0: useless.")
+    brier_split: BrierSplit
+    reliability: list[ReliabilityBin]
+
+
+class FoldMap(_Layout):
+    """The map from scores to probabilities of one fold; the rows it was fitted on."""
+
+    repeat: int
+    fold: str
+    source: Literal["own", "pooled", "all-folds", "none"]
+    validation_n: int
+    validation_positives: int
+    note: str | None = None
+
+
+class ConformalSets(_Layout):
+    """Sets of labels at one level; both labels: the model abstains."""
+
+    level: float
+    assessed: int = Field(description="Test rows, all repeats.")
+    left_out: int = Field(description="Test rows of folds with too few validation patients.")
+    coverage_positive: Metric
+    coverage_negative: Metric
+    abstained: Metric = Field(description="Share of rows with both labels.")
+    empty: Metric = Field(description="Share of rows with no label: unlike both classes.")
+    accuracy_of_single: Metric = Field(description="Of the rows with one label.")
+    note: str | None = None
+
+
+class CalibrationBlock(_Layout):
+    """One model on one set of test patients."""
+
+    n: int = Field(description="Test rows with a probability, all repeats.")
+    left_out: int = Field(description="Test rows of folds without a map.")
+    folds: list[FoldMap]
+    figures: dict[str, CalibrationFigures] = Field(description="By kind: raw, and each map that could be fitted.")
+    not_assessed: dict[str, str] = Field(description="By kind: why there are no figures.")
+    pooled_auc: Metric = Field(description="AUC over all folds of a repeat, after calibration; mean over repeats.")
+    conformal: list[ConformalSets]
+
+
+class ModelCalibration(_Layout):
+    cross_validation: CalibrationBlock | None
+    fixed: CalibrationBlock | None
+
+
+class Calibration(_Layout):
+    """``calibration.json``."""
+
+    schema_version: Literal[1] = 1
+    label_unit: LabelUnit
+    map: str = Field(description="The map behind every probability in calibrated.csv and the decision curves.")
+    reason: str
+    target_prevalence: float | None
+    note: str
+    models: dict[str, ModelCalibration]
+
+
+class SubgroupLevel(_Layout):
+    level: str
+    n: int = Field(description="Patients or cases, as label_unit says.")
+    positives: int
+    auc: Metric
+
+
+class Subgroup(_Layout):
+    """The headline AUC in each level of one column, and whether it differs between them."""
+
+    column: str
+    levels: list[SubgroupLevel]
+    missing: int = Field(description="Patients or cases without a value.")
+    chi_square: float | None
+    degrees_of_freedom: int | None
+    p_value: float | None
+    holm_p_value: float | None = Field(default=None, description="Adjusted for all columns of this model.")
+    conclusion: Literal["differs", "not distinguishable", "not-assessed"]
+    note: str | None = None
+
+
+class Subgroups(_Layout):
+    """``subgroups.json``: by model; cross-validation where there is one, else the fixed test part."""
+
+    schema_version: Literal[1] = 1
+    label_unit: LabelUnit
+    method: str
+    models: dict[str, list[Subgroup]]
 
 
 def render_metrics_schema() -> str:

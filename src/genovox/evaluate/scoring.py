@@ -22,8 +22,8 @@ from genovox.evaluate.discrimination import (
     sum_columns,
 )
 from genovox.evaluate.intervals import (
-    TRAINING_SPREAD,
     Clusters,
+    Resampling,
     bound_fold_auc,
     draw_weights,
     list_auc_intervals,
@@ -157,24 +157,20 @@ def estimate_within_fold_auc(table: pd.DataFrame, *, resamples: int, seed: int) 
 def score_block(
     test: pd.DataFrame,
     points: Mapping[FoldKey, OperatingPoint],
-    clusters: Clusters,
-    weights: NDArray[np.uint8],
+    resampling: Resampling,
 ) -> BlockScores:
     """Score one model on one set of test rows.
 
     Args:
         test: Its test units (``gather_units``), n rows.
         points: The operating point of each (repeat, fold).
-        clusters: Clusters of the block, the same for every model.
-        weights: Their resample weights, shape (B, k): a patient weighs the same in every repeat and model.
+        resampling: Of the block's test rows: a patient weighs the same in every repeat and model.
     """
     test = test.reset_index(drop=True)
-    # Row 0 is the sample itself, so that an estimate and its draws come from the same code.
-    drawn = np.concatenate([np.ones((1, weights.shape[1]), dtype=np.uint8), weights])
+    clusters, drawn, spread = resampling.clusters, resampling.drawn, resampling.spread
     columns = clusters.locate(test["cluster"])
     labels, scores = test["label"].to_numpy(), test["score"].to_numpy()
     folds = test["fold"].nunique()
-    spread = TRAINING_SPREAD if folds > 1 else 1.0
     means = [_FoldMean() for _ in Ranking._fields]
     per_fold, skipped = [], []
     for (repeat, fold), rows in list_folds(test).items():

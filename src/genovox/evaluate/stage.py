@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pandas as pd
+
+from genovox.cohort.stage import CLINICAL
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json, write_table
 from genovox.core.study import Study
 from genovox.evaluate.evaluation import evaluate_predictions
@@ -18,7 +21,10 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 -
 
 
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noqa: ARG001 - every stage builds alike
-    """Write ``metrics.json``, ``comparison.json``, ``operating_points.json``, ``confusion.csv`` and ``curves/``.
+    """Write every figure that the predictions give.
+
+    ``metrics.json``, ``comparison.json``, ``operating_points.json``, ``calibration.json``, ``subgroups.json``,
+    ``confusion.csv``, ``calibrated.csv`` and ``curves/``.
 
     Raises:
         TableError, LeakageError, SingleClassError: If the predictions break a rule.
@@ -30,10 +36,29 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noq
         seed=study.seed,
         primary=study.train.models[0],
         patient_score=study.evaluate.patient_score,
+        cases=read_facts(stage.run),
+        subgroups=study.evaluate.subgroups,
+        cost_ratio=study.evaluate.cost_ratio,
+        target_prevalence=study.evaluate.target_prevalence,
     )
     write_json(stage.folder / "metrics.json", evaluation.metrics)
     write_json(stage.folder / "comparison.json", evaluation.comparison)
     write_json(stage.folder / "operating_points.json", evaluation.operating_points)
+    write_json(stage.folder / "calibration.json", evaluation.calibration)
+    write_json(stage.folder / "subgroups.json", evaluation.subgroups)
+    write_table(stage.folder / "calibrated.csv", evaluation.calibrated)
     write_table(stage.folder / "confusion.csv", evaluation.confusion)
     for name, curve in evaluation.curves.items():
         write_table(stage.folder / "curves" / f"{name}.csv", curve)
+
+
+def read_facts(run: Path) -> pd.DataFrame:
+    """What a run knows of each case: ``cohort/cases.csv`` with the clinic's columns, text."""
+    cases = read_table(run / "cohort" / "cases.csv")
+    clinical = run / "cohort" / CLINICAL
+    if not clinical.exists():
+        return cases
+    facts = read_table(clinical)
+    return cases.merge(facts[["case_id", *facts.columns.difference(cases.columns)]], on="case_id", how="left").fillna(
+        ""
+    )

@@ -1,0 +1,208 @@
+"""Does the score work as well for everybody? The headline in each level of a column, and whether the levels differ."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from genovox.cohort.balance import MOST_LEVELS, read_numbers
+from genovox.cohort.splits import FIXED
+from genovox.core.errors import TableError
+from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, Resampling, summarise_draws
+from genovox.evaluate.schema import LabelUnit, Subgroup, SubgroupLevel, Subgroups
+from genovox.evaluate.scoring import within_fold_auc
+from genovox.statistics.multiplicity import holm_adjust
+
+Floats = NDArray[np.float64]
+
+USUAL = (
+    "site",
+    "scan_vendor",
+    "scan_manufacturer",
+    "scan_model",
+    "scan_scanner_model",
+    "scan_field_strength",
+    "scan_magnetic_field_strength",
+    "age",
+    "menopausal_state",
+    "menopause",
+    "subtype",
+    "density",
+    "breast_density",
+    "lesion_size",
+    "lesion_size_mm",
+    "tumour_size_mm",
+    "tumor_size_mm",
+)
+"""Columns that are looked at, where they exist and vary, unless the study names its own."""
+METHOD = (
+    "mean within-fold AUC in each level; levels differ where a Wald test on the covariance of their bootstrap draws "
+    "says so, p-values adjusted by Holm over the columns of a model; at least 10 patients of each class in a level"
+)
+SEVERAL = "several"
+_AGE_BANDS = (40.0, 50.0, 60.0)
+
+
+def compare_subgroups(
+    units: pd.DataFrame,
+    cases: pd.DataFrame,
+    resampling: Resampling,
+    *,
+    columns: Sequence[str],
+    label_unit: LabelUnit,
+) -> Subgroups:
+    """Compare every model's headline between the levels of each column.
+
+    Args:
+        units: Rows of every model, from ``gather_units``; only test rows are read.
+        cases: ``case_id``, ``patient_id`` and columns to group by, text; an empty cell is unknown.
+        resampling: Of the test rows: cross-validation's where there is one, else the fixed part's.
+        columns: Which; none: those of ``USUAL`` that the table has.
+        label_unit: To what the labels belong.
+
+    Raises:
+        TableError: If a named column is not in the table.
+    """
+    absent = [name for name in columns if name not in cases.columns]
+    if absent:
+        raise TableError(
+            f"evaluate.subgroups names columns of the cases or the clinical table, got {', '.join(absent)}; "
+            f"they hold {', '.join(name for name in cases.columns if not name.endswith('_id'))}"
+        )
+    names = list(columns) or [name for name in USUAL if name in cases.columns]
+    key = "patient_id" if label_unit == "patient" else "case_id"
+    levels = {name: band_levels(_gather_values(cases, key, name), name) for name in names}
+    levels = {name: values for name, values in levels.items() if columns or len(set(values) - {""}) > 1}
+    models = {}
+    for model in dict.fromkeys(units["model"]):
+        test = units[(units["model"] == model) & (units["part"] == "test")]
+        rotating = test[test["fold"] != FIXED]
+        test = (rotating if len(rotating) else test).reset_index(drop=True)
+        found = _compare_model(test, levels, resampling)
+        adjusted = holm_adjust([np.nan if one.p_value is None else one.p_value for one in found])
+        models[model] = [_conclude(one, float(p)) for one, p in zip(found, adjusted, strict=True)]
+    return Subgroups(label_unit=label_unit, method=METHOD, models=models)
+
+
+def band_levels(values: pd.Series, name: str) -> pd.Series:
+    """Levels of a column: words as they are, numbers of many values in bands.
+
+    Ages are cut at 40, 50 and 60 years, other numbers into thirds of the patients; a column of more than 12 words
+    keeps the 11 most frequent and joins the rest.
+
+    Args:
+        values: Text, an empty cell is unknown.
+        name: Of the column.
+    """
+    numbers = read_numbers(values)
+    if numbers is not None and numbers.nunique() > 4:
+        inner = _AGE_BANDS if name.lower().startswith("age") else np.unique(numbers.quantile([1 / 3, 2 / 3]))
+        edges = [-np.inf, *inner, np.inf]
+        labels = [f"under {edges[1]:g}"]
+        labels += [f"{low:g} to under {high:g}" for low, high in pairwise(inner)]
+        labels.append(f"{edges[-2]:g} and over")
+        return pd.cut(numbers, edges, right=False, labels=labels).astype(object).fillna("").astype(str)
+    counts = values[values != ""].value_counts()
+    if len(counts) <= MOST_LEVELS:
+        return values
+    ordered = sorted(counts.index, key=lambda level: (-counts[level], level))
+    return values.where(values.isin([*ordered[: MOST_LEVELS - 1], ""]), "other")
+
+
+def _gather_values(cases: pd.DataFrame, key: str, name: str) -> pd.Series:
+    """The value of each unit, by its id; patients whose cases disagree have ``several``."""
+    known = cases[cases[name].notna() & (cases[name].astype(str).str.strip() != "")]
+    grouped = known[name].astype(str).groupby(known[key].astype(str))
+    values = grouped.first().where(grouped.nunique() < 2, SEVERAL)
+    return values.reindex(sorted(cases[key].astype(str).unique()), fill_value="").astype(str)
+
+
+def _compare_model(test: pd.DataFrame, levels: dict[str, pd.Series], resampling: Resampling) -> list[Subgroup]:
+    columns = resampling.clusters.locate(test["cluster"])
+    found = []
+    for name, values in levels.items():
+        of_row = test["unit"].map(values).fillna("")
+        described, draws = [], []
+        for level in sorted(level for level in of_row.unique() if level):
+            in_level = (of_row == level).to_numpy()
+            rows = test[in_level]
+            own = Clusters.from_rows(rows["cluster"], rows["label"])
+            estimate = float(within_fold_auc(rows)[0])
+            drawn = np.full(len(resampling.drawn) - 1, np.nan)
+            if not own.too_few:
+                drawn = within_fold_auc(rows, resampling.drawn[1:, columns[in_level]])
+                draws.append((estimate, estimate + resampling.spread * (drawn - estimate)))
+            note = "no fold holds both classes of this level" if np.isnan(estimate) else None
+            units = rows.drop_duplicates("unit")
+            described.append(
+                SubgroupLevel(
+                    level=level,
+                    n=len(units),
+                    positives=int(units["label"].sum()),
+                    auc=summarise_draws(estimate, drawn, own, note=note, spread=resampling.spread),
+                )
+            )
+        missing = int(test.loc[of_row == "", "unit"].nunique())
+        found.append(_test_levels(name, described, draws, missing))
+    return found
+
+
+def _test_levels(name: str, levels: list[SubgroupLevel], draws: list[tuple[float, Floats]], missing: int) -> Subgroup:
+    statistic = freedom = p_value = note = None
+    draws = [pair for pair in draws if not np.isnan(pair[0])]
+    if len(draws) < 2:
+        note = f"not-assessed: fewer than two levels hold {MINIMUM_CLUSTERS} patients of each class"
+    else:
+        estimates, table = np.array([pair[0] for pair in draws]), np.stack([pair[1] for pair in draws])
+        tested = weigh_differences(estimates, table)
+        if tested is None:
+            note = "not-assessed: a level's AUC does not vary over resamples"
+        else:
+            statistic, freedom, p_value = tested
+    return Subgroup(
+        column=name,
+        levels=levels,
+        missing=missing,
+        chi_square=statistic,
+        degrees_of_freedom=freedom,
+        p_value=p_value,
+        conclusion="not-assessed",
+        note=note,
+    )
+
+
+def weigh_differences(estimates: Floats, draws: Floats) -> tuple[float, int, float] | None:
+    """Wald test that figures are equal, from the covariance of their joint bootstrap draws.
+
+    Args:
+        estimates: Shape (levels,), at least 2.
+        draws: The same resamples for all levels, shape (levels, B); NaN where not defined.
+
+    Returns:
+        Chi-square, degrees of freedom, p-value; None where the draws do not vary.
+
+    References:
+        Wald (1943), doi:10.1090/S0002-9947-1943-0012401-3; DeLong et al. (1988), doi:10.2307/2531595, eq. 5.
+    """
+    defined = draws[:, ~np.isnan(draws).any(axis=0)]
+    if defined.shape[1] < 2:
+        return None
+    contrasts = np.eye(len(estimates))[1:] - np.eye(len(estimates))[0]
+    covariance = contrasts @ np.cov(defined) @ contrasts.T
+    if not np.isfinite(covariance).all() or np.linalg.cond(covariance) > 1e12 or np.diag(covariance).min() <= 1e-15:
+        return None
+    gap = contrasts @ estimates
+    statistic = float(gap @ np.linalg.solve(covariance, gap))
+    freedom = len(estimates) - 1
+    return statistic, freedom, float(chi2.sf(statistic, freedom))
+
+
+def _conclude(found: Subgroup, adjusted: float) -> Subgroup:
+    if found.p_value is None:
+        return found
+    conclusion: Literal["differs", "not distinguishable"] = "differs" if adjusted < 0.05 else "not distinguishable"
+    return found.model_copy(update={"holm_p_value": adjusted, "conclusion": conclusion})
