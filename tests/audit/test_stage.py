@@ -8,7 +8,14 @@ def test_every_check_has_a_status_a_threshold_and_a_finding(finished_run: Finish
     audit = read_json(finished_run.run / "audit" / "audit.json")
     assert [check["name"] for check in audit["checks"]] == [
         "fold-disjointness",
+        "study-disjointness",
         "duplicate-volumes",
+        "near-duplicates",
+        "same-person",
+        "fitted-in-fold",
+        "early-stopping",
+        "test-threshold",
+        "validation-gap",
         "metadata-label",
         "exclusions",
         "label-permutation",

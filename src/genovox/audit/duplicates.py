@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from itertools import permutations, product
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from genovox.audit.checks import Check
+from genovox.cohort.stage import LIKENESS
 from genovox.core.volume import Array
 
-SAME = 0.90
+SAME = 0.88
 """From here on two scans are one: unrelated ones reach 0.82, copies fall below after heavy loss only."""
-ALIKE = 0.86
+ALIKE = 0.85
 """From here on a person should look: above all unrelated scans that were measured."""
 NEAR_DUPLICATES = "near-duplicates"
 _CANDIDATE = 0.40
@@ -76,9 +78,16 @@ def compare_likeness(first: npt.NDArray[np.int8], second: npt.NDArray[np.int8]) 
     return _lay_over(one, np.ascontiguousarray(best), place * [2, 2, 2, 1, 1, 1], steps=4)[0]
 
 
-def check_near_duplicates(
-    cases: pd.DataFrame, likeness: npt.NDArray[np.int8] | None, accepted: str = ""
-) -> Check:
+def read_likeness(run: Path) -> npt.NDArray[np.int8] | None:
+    """Descriptions of a run's cases, a row a case of ``cases.csv``; None where there are none."""
+    path = run / "cohort" / LIKENESS
+    if not path.exists():
+        return None
+    likeness: npt.NDArray[np.int8] = np.load(path, allow_pickle=False)
+    return likeness
+
+
+def check_near_duplicates(cases: pd.DataFrame, likeness: npt.NDArray[np.int8] | None, accepted: str = "") -> Check:
     """Look for copies of a scan under two patients, however they were converted.
 
     Args:
@@ -89,7 +98,7 @@ def check_near_duplicates(
     question = "Does a copy of a scan, converted in another way, stand under two patients?"
     threshold = (
         f"from a correlation of {SAME:.2f} of the scans' fine structure on it is a leak, from {ALIKE:.2f} on a person "
-        "should look: unrelated scans stayed below 0.83, copies that were turned, rescaled, compressed or resampled above"
+        "should look: unrelated scans stayed below 0.83, copies that were turned, compressed or resampled above"
     )
     described = 0 if likeness is None else int(likeness.any(axis=(1, 2, 3)).sum())
     if likeness is None or described < 2:
@@ -228,7 +237,9 @@ def _lay_over(still: Array, moving: Array, place: npt.NDArray[np.float64], *, st
         if correlation > best:
             best, best_place = correlation, place
         slopes = np.gradient(moved)
-        jacobian = np.stack([*slopes, *(slope * _along(offsets, axis) for axis, slope in enumerate(slopes))])[:, covered]
+        jacobian = np.stack([*slopes, *(slope * _along(offsets, axis) for axis, slope in enumerate(slopes))])[
+            :, covered
+        ]
         normal = jacobian @ jacobian.T
         gain = max(product_sum / lengths[1] ** 2, 0.1)
         ridge = 1e-6 * np.trace(normal) / 6 * np.eye(6)

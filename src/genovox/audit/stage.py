@@ -8,10 +8,19 @@ import pandas as pd
 
 from genovox.audit.confounding import check_exclusions, check_metadata, weigh_metadata
 from genovox.audit.controls import check_permutation, permute_labels
-from genovox.audit.leakage import check_duplicates, check_folds
+from genovox.audit.duplicates import check_near_duplicates, read_likeness
+from genovox.audit.leakage import check_duplicates, check_folds, check_people, check_studies, gather_facts
+from genovox.audit.provenance import (
+    check_early_stopping,
+    check_fitted,
+    check_test_threshold,
+    check_validation_gap,
+    read_histories,
+)
 from genovox.audit.verdict import reach_verdict
 from genovox.cohort.gates import DUPLICATE_VOLUMES, EXCLUSIONS, read_acceptances, split_labels
 from genovox.cohort.splits import FIXED
+from genovox.cohort.stage import CLINICAL
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json
 from genovox.core.names import model_folder
 from genovox.core.seeds import derive_seed
@@ -19,7 +28,7 @@ from genovox.core.study import Study
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import Metric
 
-FORMAT = 1
+FORMAT = 2
 
 
 def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
@@ -66,7 +75,14 @@ def audit_run(study: Study, run: Path) -> dict[str, Any]:
     labels_in, labels_out = split_labels(cases, _read_exclusions(run))
     checks = [
         check_folds(folds, predictions),
+        check_studies(read_optional(run / "cohort" / "series.csv")),
         check_duplicates(cases, accepted.get(DUPLICATE_VOLUMES, "")),
+        check_near_duplicates(cases, read_likeness(run), accepted.get(DUPLICATE_VOLUMES, "")),
+        check_people(gather_facts(cases, read_optional(run / "cohort" / CLINICAL))),
+        check_fitted(run, folds),
+        check_early_stopping(predictions, read_histories(run)),
+        check_test_threshold(predictions),
+        check_validation_gap(predictions),
         check_metadata(finding),
         check_exclusions(labels_in, labels_out, accepted.get(EXCLUSIONS, "")),
         check_permutation(p, null_high, auc.estimate if auc.estimate is not None else float("nan")),
@@ -103,6 +119,11 @@ def _describe_pretraining(run: Path, model: str) -> str:
     path = run / "train" / model_folder(model) / "weights.json"
     is_transductive = path.exists() and bool(read_json(path)["transductive"])
     return "; transductive: pretrained on the test patients' scans too" if is_transductive else ""
+
+
+def read_optional(path: Path) -> pd.DataFrame | None:
+    """A table that not every study has."""
+    return read_table(path) if path.exists() else None
 
 
 def _read_exclusions(run: Path) -> pd.DataFrame:
