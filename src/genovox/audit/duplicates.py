@@ -1,4 +1,4 @@
-"""Copies of a scan under two patients: found again after turning, rescaling, compression, resampling or a small crop."""
+"""Copies of a scan under two patients, found after turning, rescaling, compression, resampling or a small crop."""
 
 from collections.abc import Iterator
 from itertools import permutations, product
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from genovox.audit.checks import Check
 from genovox.cohort.stage import LIKENESS
@@ -49,10 +50,12 @@ def find_near_duplicates(likeness: npt.NDArray[np.int8], patients: pd.Series) ->
     described = np.flatnonzero(likeness.any(axis=(1, 2, 3)))
     pictures = likeness[described]
     found = []
-    for first, second in _find_candidates(pictures, owner[described]):
-        similarity = compare_likeness(pictures[first], pictures[second])
-        if similarity >= ALIKE:
-            found.append((int(described[first]), int(described[second]), similarity))
+    candidates = find_candidates(pictures, owner[described])
+    with threadpool_limits(1):  # products this small take longer to share out than to make
+        for first, second in candidates:
+            similarity = compare_likeness(pictures[first], pictures[second])
+            if similarity >= ALIKE:
+                found.append((int(described[first]), int(described[second]), similarity))
     table = pd.DataFrame(found, columns=["first", "second", "similarity"])
     return table.sort_values(["similarity", "first"], ascending=[False, True], ignore_index=True)
 
@@ -173,7 +176,7 @@ def _correlate_all(first: Array, second: Array) -> Array:
     return best
 
 
-def _find_candidates(pictures: npt.NDArray[np.int8], owner: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+def find_candidates(pictures: npt.NDArray[np.int8], owner: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     """The nearest cases of other patients of each case, as pairs in order."""
     nearest: list[tuple[int, int, float]] = []
     blocks = [slice(start, start + _BLOCK) for start in range(0, len(pictures), _BLOCK)]

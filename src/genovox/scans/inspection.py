@@ -8,6 +8,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from genovox.core.artifacts import read_json
 from genovox.core.errors import DataError, ImageError
@@ -137,7 +138,8 @@ def inspect_images(paths: list[Path]) -> Inspection:
 
 def inspect_case(task: tuple[str, list[Path]]) -> Inspection:
     """``inspect_images`` of a case given by its id and paths, as a worker process takes it."""
-    return inspect_images(task[1])
+    with threadpool_limits(1):  # cases run in parallel
+        return inspect_images(task[1])
 
 
 def _file_format(path: Path) -> str:

@@ -45,10 +45,10 @@ def describe_likeness(phase: Array) -> Likeness:
     if high <= low:
         low, high = phase.min(), phase.max()
     signal = np.clip(phase, np.float32(low), np.float32(high)) - np.float32(low)
-    body = signal > _find_threshold(np.clip(sample, low, high)) - low
+    body = signal > _find_threshold(np.clip(sample, low, high), low, high) - low
     kernels = [_open_axis(np.count_nonzero(body, axis=_others(axis))) for axis in range(3)]
     fine, coarse = (_blur(signal, [pair[number] for pair in kernels]) for number in range(2))
-    structure = (fine - coarse) / (coarse + 0.1 * coarse.max())
+    structure = (fine - coarse) / (coarse + 0.1 * coarse.max() + np.finfo(np.float32).tiny)
     energy = ndimage.gaussian_filter(structure**2, _NEIGHBOURHOOD, mode="nearest")
     structure /= np.sqrt(energy + 0.01 * energy.mean() + np.finfo(np.float32).tiny)
     structure *= np.clip(coarse / (0.5 * np.median(coarse[coarse >= 0.3 * coarse.max()])), 0, 1)
@@ -75,15 +75,15 @@ def _others(axis: int) -> tuple[int, ...]:
     return tuple(other for other in range(3) if other != axis)
 
 
-def _find_threshold(values: npt.NDArray[np.floating]) -> float:
-    """Otsu's threshold between air and body."""
-    counts, edges = np.histogram(values, 256)
+def _find_threshold(values: npt.NDArray[np.floating], low: float, high: float) -> float:
+    """Otsu's threshold between air and body, of values between two bounds."""
+    counts, edges = np.histogram(values, 256, (low, high))
     centres = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(counts)[:-1] / counts.sum()
     mass = np.cumsum(counts * centres)[:-1] / counts.sum()
     mean = (counts * centres).sum() / counts.sum()
-    # The first and the last bin hold the extremes, so neither share is 0.
-    between = (mean * below - mass) ** 2 / (below * (1 - below))
+    spread = below * (1 - below)
+    between = np.divide((mean * below - mass) ** 2, spread, out=np.zeros_like(spread), where=spread > 0)
     # Between two peaks the criterion is flat: its middle does not jump with a voxel.
     best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
     return float(edges[1:-1][best].mean())
