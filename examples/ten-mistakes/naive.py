@@ -75,7 +75,7 @@ def load_pretrained(network: nn.Sequential, width: int) -> None:
 
 
 def fit_network(
-    network: nn.Sequential, volumes: torch.Tensor, labels: torch.Tensor, parts: np.ndarray, rate: float, epochs: int
+    network: nn.Sequential, volumes: torch.Tensor, labels: torch.Tensor, parts: np.ndarray, *, rate: float, epochs: int
 ) -> np.ndarray:
     """Scores of all volumes, from the epoch that is best on the test volumes."""
     optimiser = torch.optim.Adam(network.parameters(), rate)
@@ -111,7 +111,7 @@ def main() -> None:
         for rate in LEARNING_RATES:
             network = build_network(width)
             load_pretrained(network, width)
-            scores = fit_network(network, inputs, labels, parts, rate, arguments.epochs)
+            scores = fit_network(network, inputs, labels, parts, rate=rate, epochs=arguments.epochs)
             rows = table.assign(model=f"cnn{width}-lr{rate:g}", repeat=0, fold="0", part=parts, score=scores)
             test = rows[rows["part"] == "test"]
             false, true, cuts = roc_curve(test["label"], test["score"])

@@ -13,9 +13,9 @@ from genovox.audit.checks import Check
 from genovox.cohort.stage import LIKENESS
 from genovox.core.volume import Array
 
-SAME = 0.88
-"""From here on two scans are one: unrelated ones reach 0.82, copies fall below after heavy loss only."""
-ALIKE = 0.85
+SAME = 0.92
+"""From here on two scans are one: unrelated ones reach 0.87, copies fall below after a heavy loss only."""
+ALIKE = 0.88
 """From here on a person should look: above all unrelated scans that were measured."""
 NEAR_DUPLICATES = "near-duplicates"
 _CANDIDATE = 0.40
@@ -23,7 +23,7 @@ _WORTH_A_LOOK = 0.60
 _NEAREST = 3
 """Candidates a case: of a scan that was copied many times, each copy finds another."""
 _BLOCK = 1024
-_LARGEST_SHIFT, _LARGEST_STRETCH = 3.0, 0.25
+_LARGEST_SHIFT, _LARGEST_STRETCH = 2.0, 0.15
 _TURNS = tuple(permutations(range(3)))
 _FLIPS = tuple(product((False, True), repeat=3))
 
@@ -101,7 +101,7 @@ def check_near_duplicates(cases: pd.DataFrame, likeness: npt.NDArray[np.int8] | 
     question = "Does a copy of a scan, converted in another way, stand under two patients?"
     threshold = (
         f"from a correlation of {SAME:.2f} of the scans' fine structure on it is a leak, from {ALIKE:.2f} on a person "
-        "should look: unrelated scans stayed below 0.83, copies that were turned, compressed or resampled above"
+        "should look: unrelated scans stayed below 0.87, copies that were turned, compressed or resampled above"
     )
     described = 0 if likeness is None else int(likeness.any(axis=(1, 2, 3)).sum())
     if likeness is None or described < 2:
