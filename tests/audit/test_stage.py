@@ -13,7 +13,14 @@ from tests.conftest import FinishedRun
 
 NAMES = [
     "fold-disjointness",
+    "study-disjointness",
     "duplicate-volumes",
+    "near-duplicates",
+    "same-person",
+    "fitted-in-fold",
+    "early-stopping",
+    "test-threshold",
+    "validation-gap",
     "metadata-label",
     "metadata-columns",
     "exclusions",

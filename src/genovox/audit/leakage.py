@@ -1,36 +1,104 @@
 """Leakage: does anything of a test patient reach training?"""
 
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from genovox.audit.checks import Check
+from genovox.audit.duplicates import check_near_duplicates
+from genovox.audit.provenance import (
+    check_early_stopping,
+    check_fitted,
+    check_test_threshold,
+    check_validation_gap,
+    read_histories,
+)
 from genovox.cohort.gates import find_duplicate_volumes
 from genovox.cohort.splits import FIXED
 
+GROUPS = ("patient_id", "family_id")
+_PERSONAL = re.compile(
+    r"(^| )(age|birth\w*|born|weight|height|bmi|density|menarche|menopaus\w*|parity|breast (size|volume))( |$)"
+)
+"""In a column's name as words: what belongs to a person rather than to a scan or a tumour."""
+_BY_CHANCE = 0.05
+"""Pairs that may agree by chance before agreement says nothing."""
 
-def check_folds(folds: pd.DataFrame, predictions: pd.DataFrame) -> Check:
+
+def check_leaks(
+    predictions: pd.DataFrame,
+    cases: pd.DataFrame,
+    *,
+    folds: pd.DataFrame | None = None,
+    clinic: pd.DataFrame | None = None,
+    series: pd.DataFrame | None = None,
+    likeness: npt.NDArray[np.int8] | None = None,
+    run: Path | None = None,
+    accepted: str = "",
+) -> list[Check]:
+    """Every check for leaks; what is None was not there, and its checks are not assessed.
+
+    Args:
+        predictions: ``predictions.csv``.
+        cases: ``cases.csv``, or what the predictions tell of the cases.
+        folds: ``folds.csv``.
+        clinic: What the clinic knows, by ``case_id``.
+        series: ``series.csv`` of a cohort of DICOM files.
+        likeness: ``likeness.npy``, in the order of the cases.
+        run: The run, for what its stages left behind.
+        accepted: The user's reason to go on in spite of equal volumes, or empty.
+    """
+    return [
+        check_folds(folds, predictions),
+        check_studies(series),
+        check_duplicates(cases, accepted),
+        check_near_duplicates(cases, likeness, accepted),
+        check_people(gather_facts(cases, clinic)),
+        check_fitted(run, folds),
+        check_early_stopping(predictions, read_histories(run) if run else None),
+        check_test_threshold(predictions),
+        check_validation_gap(predictions),
+    ]
+
+
+def check_folds(folds: pd.DataFrame | None, predictions: pd.DataFrame) -> Check:
     """Count patients and families that stand in two parts of a fold, from the tables alone.
 
     Args:
-        folds: ``folds.csv``: repeat, fold, part, case_id, patient_id, family_id.
-        predictions: ``predictions.csv``; its test rows must be the plan's.
+        folds: ``folds.csv``: repeat, fold, part, case_id, patient_id, family_id. None where only scores are known.
+        predictions: ``predictions.csv``; its rows must be the plan's. Without a plan it is looked at itself, and what
+            it does not show, who was trained on, is not assessed.
     """
-    planned = _count_shared(folds) + _count_fixed_in_folds(folds)
-    scored = _count_strays(folds, predictions)
+    question = "Is every patient and family in one part of each fold only?"
     threshold = "any is a leak: a network that has seen a patient knows more than the scan"
+    table = predictions if folds is None else folds
+    shows_training = bool((table["part"] == "train").any())
+    planned = _count_shared(table) + _count_fixed_in_folds(table)
+    # Who is tested in two folds is trained on in both; with the training rows at hand it is counted already.
+    planned += 0 if shows_training else _count_tested_twice(table)
+    scored = 0 if folds is None else _count_strays(folds, predictions)
     if planned or scored:
+        strays = f", {scored} test scores are not of the plan's" if folds is not None else ""
         return Check(
             "fold-disjointness",
-            "Is every patient and family in one part of each fold only?",
+            question,
             "fail",
-            f"{planned} patients or families stand in two parts of a fold, {scored} test scores are not of the plan's",
+            f"{planned} patients or families stand in two parts of a fold{strays}",
             threshold,
             figure=float(planned + scored),
-            advice="Delete the run's cohort folder and run again; a plan made by genovox cannot split a patient.",
+            advice="Plan the folds anew by patient and family and train again; a plan of genovox cannot split one.",
         )
-    pairs = folds.loc[folds["fold"] != FIXED, ["repeat", "fold"]].drop_duplicates()
+    if not shows_training:
+        finding = "no patient stands in two parts, but who was trained on is not in the table; give the folds too"
+        return Check("fold-disjointness", question, "not-assessed", finding, threshold)
+    pairs = table.loc[table["fold"].astype(str) != FIXED, ["repeat", "fold"]].drop_duplicates()
     return Check(
         "fold-disjointness",
-        "Is every patient and family in one part of each fold only?",
+        question,
         "pass",
         f"no patient or family stands in two parts of any of {len(pairs)} folds, and every test score is of its fold",
         threshold,
@@ -42,12 +110,14 @@ def check_duplicates(cases: pd.DataFrame, accepted: str) -> Check:
     """Look for the same voxels under two patients.
 
     Args:
-        cases: ``cases.csv`` with ``case_id, patient_id, fingerprint``.
+        cases: ``cases.csv`` with ``case_id, patient_id, fingerprint``; without the last there is nothing to look at.
         accepted: The user's reason to go on all the same, or empty.
     """
-    twins = find_duplicate_volumes(cases)
     question = "Does the same volume stand under two patients?"
     threshold = "any is a leak: one copy may be trained on and the other tested"
+    if "fingerprint" not in cases:
+        return Check("duplicate-volumes", question, "not-assessed", "no images to compare", threshold)
+    twins = find_duplicate_volumes(cases)
     if twins.empty:
         finding = f"no two of {len(cases)} cases of different patients have equal voxels (any axis order or scale)"
         return Check("duplicate-volumes", question, "pass", finding, threshold, figure=0.0)
@@ -63,18 +133,119 @@ def check_duplicates(cases: pd.DataFrame, accepted: str) -> Check:
     )
 
 
-def _count_shared(folds: pd.DataFrame) -> int:
+def check_studies(series: pd.DataFrame | None) -> Check:
+    """Look for one DICOM study under two patients.
+
+    Args:
+        series: ``series.csv``: ``patient_id, study``, the latter a code of the study's UID. None for images of another
+            kind.
+    """
+    question = "Does one DICOM study stand under two patients?"
+    threshold = "any is a leak: a study is of one person"
+    if series is None or "study" not in series:
+        return Check("study-disjointness", question, "not-assessed", "the images carry no study UIDs", threshold)
+    named = series[series["patient_id"] != ""]
+    owners = named.groupby("study")["patient_id"].nunique()
+    shared = owners.index[owners > 1]
+    if not len(shared):
+        finding = f"each of {len(owners)} studies is of one patient"
+        return Check("study-disjointness", question, "pass", finding, threshold, figure=0.0)
+    patients = sorted(named.loc[named["study"].isin(shared), "patient_id"].unique())
+    return Check(
+        "study-disjointness",
+        question,
+        "fail",
+        f"{len(shared)} studies stand under two patients or more: {', '.join(patients[:4])}",
+        threshold,
+        figure=float(len(shared)),
+        advice="Correct the PatientID of one of them, or give both the same patient_id, then run again.",
+    )
+
+
+def check_people(facts: pd.DataFrame) -> Check:
+    """Look for patients of whom everything personal that is known is equal: one person under two ids, perhaps.
+
+    Two strangers may agree. How many pairs should agree by chance follows from how often each value occurs, taken as
+    independent between columns; where that is not a small fraction of one pair, agreement says nothing.
+
+    Args:
+        facts: A row a case: ``patient_id`` and what is known; columns named after age, birth, weight, height, breast
+            density and the like are used, and only patients of whom all are known.
+    """
+    question = "Do two patients look like one person under two ids?"
+    threshold = (
+        f"patients equal in all that is known of them, where fewer than {_BY_CHANCE} such pairs are to be expected by "
+        "chance; a hint, not a proof, so it warns"
+    )
+    columns = [name for name in facts.columns if _PERSONAL.search(" ".join(re.findall(r"[a-z0-9]+", name.lower())))]
+    people = facts.groupby("patient_id")[columns].first() if columns else pd.DataFrame()
+    people = people[(people.astype(str) != "").all(axis=1) & people.notna().all(axis=1)] if columns else people
+    if len(people) < 2:
+        finding = "nothing personal (age, weight, density and the like) is known of two patients"
+        return Check("same-person", question, "not-assessed", finding, threshold)
+    alike = math.prod(float((people[name].value_counts(normalize=True) ** 2).sum()) for name in columns)
+    expected = alike * len(people) * (len(people) - 1) / 2
+    said = f"{', '.join(columns)} of {len(people)} patients"
+    if expected >= _BY_CHANCE:
+        finding = f"{said} do not tell people apart: {expected:.2g} pairs would agree by chance"
+        return Check("same-person", question, "not-assessed", finding, threshold)
+    twins = people[people.duplicated(keep=False)]
+    if twins.empty:
+        return Check("same-person", question, "pass", f"no two patients are equal in {said}", threshold, figure=0.0)
+    groups: list[list[str]] = [sorted(names) for names in twins.groupby(columns).groups.values()]
+    shown = "; ".join(" and ".join(group[:3]) for group in sorted(groups)[:3])
+    return Check(
+        "same-person",
+        question,
+        "warn",
+        f"{len(twins)} patients are equal in {', '.join(columns)}: {shown} ({expected:.2g} pairs expected by chance)",
+        threshold,
+        figure=float(len(twins)),
+        advice="Ask the hospital whether these ids are one person; if so, give them one patient_id and run again.",
+    )
+
+
+def gather_facts(cases: pd.DataFrame, clinical: pd.DataFrame | None) -> pd.DataFrame:
+    """What is known of each case, of her and of the scan, for ``check_people``.
+
+    Args:
+        cases: ``cases.csv``.
+        clinical: ``clinical.csv`` of the cohort, by ``case_id``, or None.
+    """
+    if clinical is None:
+        return cases
+    return cases.merge(clinical, on="case_id", how="left", suffixes=("", "_clinical")).fillna("")
+
+
+def _shared(table: pd.DataFrame, keys: list[str], place: str) -> int:
+    """Patients and families that stand in two places of one group of rows."""
     count = 0
-    for column in ("patient_id", "family_id"):
-        named = folds[folds[column] != ""]
-        places = named.drop_duplicates(["repeat", "fold", column, "part"])
-        count += int(places.duplicated(["repeat", "fold", column]).sum())
+    for column in GROUPS:
+        if column in table:
+            named = table[table[column].notna() & (table[column] != "")]
+            places = named.drop_duplicates([*keys, column, place])
+            count += int(places.duplicated([*keys, column]).sum())
     return count
 
 
-def _count_fixed_in_folds(folds: pd.DataFrame) -> int:
-    fixed, rotating = folds[folds["fold"] == FIXED], folds[folds["fold"] != FIXED]
-    return sum(len((set(fixed[column]) & set(rotating[column])) - {""}) for column in ("patient_id", "family_id"))
+def _by_model(table: pd.DataFrame) -> list[str]:
+    return ["model"] if "model" in table else []
+
+
+def _count_shared(table: pd.DataFrame) -> int:
+    return _shared(table, [*_by_model(table), "repeat", "fold"], "part")
+
+
+def _count_tested_twice(table: pd.DataFrame) -> int:
+    """Patients tested in two folds of one repeat: one half of her is trained on while the other is tested."""
+    tested = table[(table["part"] == "test") & (table["fold"].astype(str) != FIXED)]
+    return _shared(tested, [*_by_model(table), "repeat"], "fold")
+
+
+def _count_fixed_in_folds(table: pd.DataFrame) -> int:
+    is_fixed = table["fold"].astype(str) == FIXED
+    fixed, rotating = table[is_fixed], table[~is_fixed]
+    return sum(len((set(fixed[column]) & set(rotating[column])) - {"", None}) for column in GROUPS if column in table)
 
 
 def _count_strays(folds: pd.DataFrame, predictions: pd.DataFrame) -> int:

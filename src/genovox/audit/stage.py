@@ -7,8 +7,10 @@ import pandas as pd
 
 from genovox.audit.checks import Check, Status
 from genovox.audit.controls import permute_training
+from genovox.audit.duplicates import read_likeness
+from genovox.audit.leakage import check_leaks
 from genovox.audit.tables import Audit, Evidence, Tables, audit_tables
-from genovox.cohort.gates import read_acceptances
+from genovox.cohort.gates import DUPLICATE_VOLUMES, read_acceptances
 from genovox.cohort.stage import CLINICAL
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json, write_table
 from genovox.core.names import model_folder
@@ -49,12 +51,12 @@ def audit_run(study: Study, run: Path, *, device: str = "cpu", workers: int | No
     metrics = read_json(run / "evaluate" / "metrics.json")
     model = metrics["primary"]
     resolution = resolve(run / "train", device, study.train)
-    clinic = run / "cohort" / CLINICAL
+    cases = read_table(run / "cohort" / "cases.csv")
     tables = Tables(
         predictions=read_table(run / "train" / "predictions.csv"),
-        cases=read_table(run / "cohort" / "cases.csv"),
+        cases=cases,
         folds=read_table(run / "cohort" / "folds.csv"),
-        clinic=read_table(clinic) if clinic.exists() else None,
+        clinic=_read_optional(run / "cohort" / CLINICAL),
         exclusions=pd.concat([read_table(run / stage / "exclusions.csv") for stage in ("cohort", "preprocess")]),
         features=open_cached_features(study, run, resolution, model),
         accepted=read_acceptances(run),
@@ -90,7 +92,17 @@ def audit_run(study: Study, run: Path, *, device: str = "cpu", workers: int | No
             seed=evidence.seed,
         )
     controls = check_inputs(altered, evidence.auc.estimate)
-    audit = audit_tables(evidence, study.audit, retrained=retrained, controls=controls)
+    leaks = check_leaks(
+        tables.predictions,
+        cases,
+        folds=tables.folds,
+        clinic=tables.clinic,
+        series=_read_optional(run / "cohort" / "series.csv"),
+        likeness=read_likeness(run),
+        run=run,
+        accepted=tables.accepted.get(DUPLICATE_VOLUMES, ""),
+    )
+    audit = audit_tables(evidence, study.audit, leaks=leaks, retrained=retrained, controls=controls)
     audit.content["headline"] += _describe_pretraining(run, model)
     return audit
 
@@ -129,3 +141,8 @@ def _describe_pretraining(run: Path, model: str) -> str:
     path = run / "train" / model_folder(model) / "weights.json"
     is_transductive = path.exists() and bool(read_json(path)["transductive"])
     return "; transductive: pretrained on the test patients' scans too" if is_transductive else ""
+
+
+def _read_optional(path: Path) -> pd.DataFrame | None:
+    """A table that not every study has."""
+    return read_table(path) if path.exists() else None

@@ -45,9 +45,8 @@ from genovox.audit.controls import (
     permute_pipeline,
     stratify_units,
 )
-from genovox.audit.leakage import check_duplicates, check_folds
 from genovox.audit.verdict import reach_verdict
-from genovox.cohort.gates import DUPLICATE_VOLUMES, EXCLUSIONS, split_labels
+from genovox.cohort.gates import EXCLUSIONS, split_labels
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.core.sections import AuditTable
@@ -162,13 +161,19 @@ class Audit:
 
 
 def audit_tables(
-    evidence: Evidence, rules: AuditTable, *, retrained: Permutation | None = None, controls: Sequence[Check] = ()
+    evidence: Evidence,
+    rules: AuditTable,
+    *,
+    leaks: Sequence[Check],
+    retrained: Permutation | None = None,
+    controls: Sequence[Check] = (),
 ) -> Audit:
     """Run every check that tables allow and reach the verdict; what they do not hold is not assessed.
 
     Args:
         evidence: Tables and the primary model's figures.
         rules: The study's ``[audit]``.
+        leaks: From ``leakage.check_leaks``.
         retrained: A permutation for which the networks were trained anew.
         controls: Checks of altered inputs, where networks and images were there.
     """
@@ -185,7 +190,7 @@ def audit_tables(
         permutations["pipeline-permutation"] = retrained
     by_site = auc if _leaves_sites_out(evidence) else None
     checks = [
-        *_check_leaks(evidence),
+        *leaks,
         check_metadata(finding),
         check_columns(associations),
         _check_exclusions(evidence),
@@ -263,21 +268,6 @@ def _plan_of_tests(tested: pd.DataFrame) -> pd.DataFrame:
         plan = cases[["case_id", "patient_id", "repeat"]].assign(fold=rows["fold"].iloc[0], part=part)
         plans.append(plan)
     return pd.DataFrame(pd.concat(plans, ignore_index=True))
-
-
-def _check_leaks(evidence: Evidence) -> list[Check]:
-    tables = evidence.tables
-    checks = [check_folds(evidence.folds, tables.predictions)] if tables.folds is not None else []
-    if tables.folds is None:
-        text = "no fold plan was given; of the tested rows alone, no patient stands in two folds of a repeat"
-        question = "Is every patient and family in one part of each fold only?"
-        advice = "Give the fold plan with --folds: repeat, fold, part, case_id, patient_id, family_id."
-        checks.append(Check("fold-disjointness", question, "not-assessed", text, "any is a leak", advice=advice))
-    if "fingerprint" in evidence.cases:
-        return [*checks, check_duplicates(evidence.cases, tables.accepted.get(DUPLICATE_VOLUMES, ""))]
-    question = "Does the same volume stand under two patients?"
-    text = "there are no images to compare"
-    return [*checks, Check("duplicate-volumes", question, "not-assessed", text, "any is a leak")]
 
 
 def _check_exclusions(evidence: Evidence) -> Check:

@@ -10,7 +10,14 @@ from genovox.audit.controls import PERMUTATION_P
 from genovox.evaluate.schema import Metric
 
 Word = Literal["leaking", "confounded", "signal", "no-signal", "underpowered"]
-LEAKAGE_CHECKS = ("fold-disjointness", "duplicate-volumes")
+LEAKAGE_CHECKS = (
+    "fold-disjointness",
+    "study-disjointness",
+    "duplicate-volumes",
+    "near-duplicates",
+    "fitted-in-fold",
+    "early-stopping",
+)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from genovox.cohort.balance import compare_groups, find_missing, find_unlike
@@ -30,19 +31,22 @@ from genovox.cohort.intake import Intake, LabelSource, take_in
 from genovox.cohort.manifest import describe_columns, hash_listed
 from genovox.cohort.matching import match_patients
 from genovox.cohort.splits import CHECKSUM, RELATIVE, connect_groups, plan_folds, set_aside, write_folds
-from genovox.core.artifacts import Stage, hash_content, recall, write_json, write_table, write_text
+from genovox.core.artifacts import Stage, atomic_path, hash_content, recall, write_json, write_table, write_text
 from genovox.core.case import SCAN_PREFIX, Case, cases_table
 from genovox.core.errors import DataError, StudyError
 from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 from genovox.genetics.labels import LabelEvidence
 from genovox.scans.inspection import UNKNOWN, Inspection, inspect_case
+from genovox.scans.likeness import unpack_likeness
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
-INSPECTION_FORMAT = 2
+FORMAT = 4
+INSPECTION_FORMAT = 3
 CLINICAL = "clinical.csv"
+LIKENESS = "likeness.npy"
+"""Fine structure of each case's first phase, a row a case of ``cases.csv``, by which the audit knows copies again."""
 UNTESTED = "untested.csv"
 """Cases without a label, for ``genovox pretrain``; the same columns as ``cases.csv``."""
 GROUPED = ["patient_id", "family_id"]
@@ -132,6 +136,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     write_table(stage.folder / "balance.csv", _compare(intake, evidence, included, chosen, study.cohort.matching.on))
     pass_gates(table, lost, missing, read_acceptances(stage.run))
     write_table(stage.folder / "cases.csv", table)
+    _write_likeness(stage.folder / LIKENESS, [inspections[case.case_id].likeness for case in chosen])
     if study.train.pretrained:
         untested = find_untested(intake, evidence, chosen)
         write_table(stage.folder / UNTESTED, cases_table(untested))
@@ -141,6 +146,11 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         write_table(stage.folder / CLINICAL, clinic)
     write_json(stage.folder / "flow.json", flow | _write_folds(study, stage, chosen))
     log.info("cohort: %s", summarise_flow(flow))
+
+
+def _write_likeness(path: Path, likenesses: Sequence[str]) -> None:
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.save(file, np.stack([unpack_likeness(likeness) for likeness in likenesses]))
 
 
 def find_untested(intake: Intake, evidence: Sequence[LabelEvidence], chosen: Sequence[Case]) -> list[Case]:

@@ -7,11 +7,14 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from genovox.core.artifacts import read_json
 from genovox.core.errors import DataError, ImageError
 from genovox.core.volume import Volume, read_stored_type, read_volume, reorient_to_ras
 from genovox.scans.dicom import SAME_GRID_MM
+from genovox.scans.likeness import describe_likeness, pack_likeness
 from genovox.scans.voxels import read_stack
 
 UNKNOWN = "unknown"
@@ -27,10 +30,13 @@ class Inspection:
         scan: Scan metadata (``scan_matrix``, ``scan_spacing_mm``, …) as text.
         fingerprint: Hash of the order of the first phase's voxels in RAS order: equal for copies, whatever the file's
             compression, axis order or (increasing) rescaling of intensities.
+        likeness: Fine structure of the first phase as text, alike in copies that were turned, resampled or compressed;
+            empty for a mask, which has none.
     """
 
     scan: dict[str, str]
     fingerprint: str
+    likeness: str = ""
 
 
 def read_image(path: Path) -> Volume:
@@ -125,12 +131,15 @@ def inspect_images(paths: list[Path]) -> Inspection:
         "scan_spacing_mm": "x".join(f"{spacing:.3f}" for spacing in volume.spacing_mm),
         "scan_orientation": volume.orientation if _states_orientation(paths[0]) else UNKNOWN,
     }
-    return Inspection(scan, _fingerprint(volume))
+    ranks = _rank_voxels(volume)
+    likeness = pack_likeness(describe_likeness(volume.array[0])) if ranks.max() > 1 else ""
+    return Inspection(scan, _hash_ranks(ranks), likeness)
 
 
 def inspect_case(task: tuple[str, list[Path]]) -> Inspection:
     """``inspect_images`` of a case given by its id and paths, as a worker process takes it."""
-    return inspect_images(task[1])
+    with threadpool_limits(1):  # cases run in parallel
+        return inspect_images(task[1])
 
 
 def _file_format(path: Path) -> str:
@@ -143,11 +152,14 @@ def _stored_type(path: Path) -> str:
     return str(_open_stack(path)["stored_type"]) if path.suffix == STACK_SUFFIX else read_stored_type(path)
 
 
-def _fingerprint(volume: Volume) -> str:
-    """Hash of the order of the voxels' values, which no rescaling of the intensities changes."""
+def _rank_voxels(volume: Volume) -> npt.NDArray[np.int32]:
+    """The order of the first phase's values in RAS order, which no rescaling of the intensities changes."""
     voxels = reorient_to_ras(volume).array[0]
-    ranks = np.unique(voxels, return_inverse=True)[1].astype(np.int32)
-    digest = hashlib.blake2b(repr(voxels.shape).encode(), digest_size=16)
+    return np.unique(voxels, return_inverse=True)[1].astype(np.int32)
+
+
+def _hash_ranks(ranks: npt.NDArray[np.int32]) -> str:
+    digest = hashlib.blake2b(repr(ranks.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(ranks).data)
     return digest.hexdigest()
 

@@ -1,0 +1,288 @@
+"""Where what was fitted came from: maps, epochs, thresholds and pretrained weights that may have seen test patients."""
+
+from collections.abc import Mapping
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from genovox.audit.checks import Check
+from genovox.cohort.splits import FIXED
+from genovox.cohort.stage import GROUPED, UNTESTED
+from genovox.core.artifacts import read_json, read_stage, read_table
+from genovox.core.errors import DataError
+from genovox.learning.journal import HISTORY
+from genovox.train.fitted import FITTED
+from genovox.train.plan import RECORD
+from genovox.volumes.nyul import LANDMARK_NAMES, StandardScale, learn_scale
+
+LARGEST_GAP = 0.15
+"""AUC by which choosing an epoch may flatter the validation patients."""
+_FIT_KEYS = ["model", "repeat", "fold"]
+
+
+def check_fitted(run: Path | None, folds: pd.DataFrame | None) -> Check:
+    """Ask of everything a run has fitted whom it was fitted on.
+
+    The records of the stages must form one chain (what was trained on is the plan and the volumes that lie there now),
+    intensity maps are learnt again from each fold's training patients and must come out equal, and what was pretrained
+    must not have met a tested patient or a relative.
+
+    Args:
+        run: A run's folder, trained; None for a table of another tool.
+        folds: Its ``folds.csv``.
+    """
+    question = "Was everything fitted on training patients of its fold only?"
+    threshold = "anything fitted on test patients is a leak; pretraining on their scans without labels is a warning"
+    record = None if run is None else read_stage(run, "train")
+    if run is None or folds is None or record is None:
+        finding = "what was fitted, and on whom, is not in the table"
+        return Check("fitted-in-fold", question, "not-assessed", finding, threshold)
+    broken = [
+        name for name, key in record["parts"]["upstream"].items() if (read_stage(run, name) or {}).get("key") != key
+    ]
+    faults = [f"trained on another {' and '.join(broken)} than lies in the run"] if broken else []
+    maps, wrong = _refit_maps(run, folds)
+    if wrong:
+        faults.append(f"{len(wrong)} intensity maps are not those of the training patients, such as {wrong[0]}")
+    met, transductive = _meet_pretrained(run, folds)
+    if met:
+        faults.append(f"pretrained on {met} cases of tested patients or their relatives that were said to be untested")
+    finding = "; ".join(faults)
+    if faults:
+        advice = "Remove the run's train folder and run again; genovox fits in the fold only."
+        return Check("fitted-in-fold", question, "fail", finding, threshold, figure=float(len(faults)), advice=advice)
+    if transductive:
+        return Check(
+            "fitted-in-fold",
+            question,
+            "warn",
+            "networks were pretrained on the test patients' scans, without labels (transductive)",
+            threshold,
+            figure=0.0,
+            advice='Say so beside every figure, or set pretrain.cases = "untested".',
+        )
+    finding = "the stages form one chain" + (f", and {maps} intensity maps learnt again are equal" if maps else "")
+    return Check("fitted-in-fold", question, "pass", finding, threshold, figure=0.0)
+
+
+def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.DataFrame] | None = None) -> Check:
+    """Ask whether the epoch was chosen on test patients.
+
+    Args:
+        predictions: Columns ``model, repeat, fold, part, case_id, patient_id``.
+        histories: ``history.csv`` of each fold of a run; None for a table of another tool, which shows whom it
+            validated on, but not what was chosen on them.
+    """
+    question = "Was the epoch chosen without the test patients?"
+    threshold = "any test patient among the validation patients of its fold is a leak: the best epoch is the luckiest"
+    parts = {part: predictions[predictions["part"] == part] for part in ("val", "test")}
+    if parts["val"].empty:
+        finding = "no validation scores: what the epoch was chosen on cannot be seen"
+        return Check("early-stopping", question, "not-assessed", finding, threshold)
+    both = parts["val"].merge(parts["test"], on=[*_FIT_KEYS, "patient_id"])
+    if len(both):
+        patients = both["patient_id"].nunique()
+        return Check(
+            "early-stopping",
+            question,
+            "fail",
+            f"{patients} patients are validated on and tested in the same fold, such as {both['patient_id'].iloc[0]}",
+            threshold,
+            figure=float(patients),
+            advice="Take the validation patients from the training part, choose the epoch on them, and test once.",
+        )
+    if histories is None:
+        finding = "validation and test share no patient, but how the epoch was chosen is not in the table"
+        return Check("early-stopping", question, "not-assessed", finding, threshold)
+    odd = [name for name, history in histories.items() if not _is_best_by_validation(history)]
+    if odd:
+        finding = f"{len(odd)} folds keep another epoch than the best of their validation patients, such as {odd[0]}"
+        return Check(
+            "early-stopping",
+            question,
+            "fail",
+            finding,
+            threshold,
+            figure=float(len(odd)),
+            advice="Remove these folds from the run's train folder and train again.",
+        )
+    finding = f"validation and test share no patient; {len(histories)} histories follow the validation patients"
+    return Check("early-stopping", question, "pass", finding, threshold, figure=0.0)
+
+
+def read_histories(run: Path) -> dict[str, pd.DataFrame]:
+    """``history.csv`` of every finished fold of a run, by its folder in ``train``."""
+    train = run / "train"
+    return {
+        str(path.parent.relative_to(train)): read_table(path).astype({"epoch": int, "validation_loss": float})
+        for path in sorted(train.glob(f"*/repeat-*/fold-*/{HISTORY}"))
+        if (path.parent / RECORD).exists()
+    }
+
+
+def check_test_threshold(predictions: pd.DataFrame) -> Check:
+    """Ask whether the threshold of a table is the one that suits its test patients best.
+
+    A threshold fixed elsewhere falls between the same two test scores as the best one only by luck, so a match in
+    most fits is no luck.
+
+    Args:
+        predictions: With a ``threshold`` in each row, as other tools may write; without it nothing can be seen.
+    """
+    question = "Was the threshold chosen without the test patients?"
+    threshold = "a threshold that is the best for the test scores, and not for the validation scores, warns"
+    name = "test-threshold"
+    if "threshold" not in predictions:
+        finding = "the table states no thresholds; genovox fixes its own on validation patients"
+        return Check(name, question, "not-assessed", finding, threshold)
+    fits = matched = 0
+    for _, rows in predictions.groupby(_FIT_KEYS):
+        test, val = rows[rows["part"] == "test"], rows[rows["part"] == "val"]
+        values = pd.to_numeric(test["threshold"], errors="coerce").dropna().unique()
+        if len(values) != 1 or test["label"].astype(int).nunique() < 2:
+            continue
+        fits += 1
+        matched += _suits_best(test, float(values[0])) and not (len(val) and _suits_best(val, float(values[0])))
+    if not fits:
+        finding = "no fit has one threshold and test patients of both classes"
+        return Check(name, question, "not-assessed", finding, threshold)
+    if matched > fits / 2:
+        return Check(
+            name,
+            question,
+            "warn",
+            f"in {matched} of {fits} fits the threshold is the best there is for the test scores",
+            threshold,
+            figure=matched / fits,
+            advice="Fix the threshold on validation patients and report what it gives on the test patients.",
+        )
+    finding = f"in {matched} of {fits} fits the threshold is the best there is for the test scores"
+    return Check(name, question, "pass", finding, threshold, figure=matched / fits)
+
+
+def check_validation_gap(predictions: pd.DataFrame) -> Check:
+    """Ask whether validation patients score so much better than test patients that they must have been learnt from.
+
+    Args:
+        predictions: Columns ``model, repeat, fold, part, label, score``.
+
+    References:
+        Hanley & McNeil (1982), doi:10.1148/radiology.143.1.7063747, for the variances.
+    """
+    question = "Do validation patients score as if they had been trained on?"
+    threshold = (
+        f"warns where the 95% interval of AUC(validation) - AUC(test) lies above {LARGEST_GAP:g}, more than "
+        "choosing an epoch gives"
+    )
+    gaps = [_measure_gap(rows) for _, rows in predictions[predictions["fold"].astype(str) != FIXED].groupby("model")]
+    known = [gap for gap in gaps if gap is not None]
+    name = "validation-gap"
+    if not known:
+        finding = "no model has validation and test scores of both classes"
+        return Check(name, question, "not-assessed", finding, threshold)
+    gap, low, high = max(known, key=lambda found: found[1])
+    finding = f"AUC on validation patients is {gap:+.2f} against that on test patients ({low:+.2f} to {high:+.2f})"
+    if len(known) > 1:
+        finding += f", the largest of {len(known)} models"
+    if low > LARGEST_GAP:
+        advice = "Look for a step of the optimiser inside the validation loop, and for choices made on few patients."
+        return Check(name, question, "warn", finding, threshold, gap, low, high, advice)
+    return Check(name, question, "pass", finding, threshold, gap, low, high)
+
+
+def _refit_maps(run: Path, folds: pd.DataFrame) -> tuple[int, list[str]]:
+    """How many maps of folds lie there, and those that the fold's training patients do not give."""
+    paths = sorted((run / "train").glob(f"*/repeat-*/fold-*/{FITTED}"))
+    if not paths:
+        return 0, []
+    landmarks = (
+        read_table(run / "preprocess" / "landmarks.csv").set_index("case_id")[list(LANDMARK_NAMES)].astype(float)
+    )
+    wrong = []
+    for path in paths:
+        repeat, fold = path.parents[1].name.removeprefix("repeat-"), path.parent.name.removeprefix("fold-")
+        rows = (folds["repeat"].astype(str) == repeat) & (folds["fold"].astype(str) == fold)
+        training = folds.loc[rows & (folds["part"] == "train"), "case_id"]
+        known = landmarks.loc[[case for case in landmarks.index if case in set(training)]]
+        expected = learn_scale([tuple(row) for row in known.to_numpy().tolist()])
+        found = _read_scale(path)
+        if found is None or not np.allclose(astuple(expected)[0], astuple(found)[0], atol=1e-6):
+            wrong.append(str(path.parent.relative_to(run / "train")))
+    return len(paths), wrong
+
+
+def _read_scale(path: Path) -> StandardScale | None:
+    """A fold's map, or None where it is damaged."""
+    try:
+        return StandardScale.from_dict(read_json(path))
+    except DataError:
+        return None
+
+
+def _meet_pretrained(run: Path, folds: pd.DataFrame) -> tuple[int, bool]:
+    """Cases said to be untested that are of a tested patient or family, and whether all scans were learnt from."""
+    record = run / "pretrain" / "pretrain.json"
+    untested = run / "cohort" / UNTESTED
+    if not record.exists() or not untested.exists():
+        return 0, False
+    table = read_table(untested)
+    met = np.zeros(len(table), bool)
+    for column in GROUPED:
+        met |= table[column].isin(set(folds[column]) - {""}).to_numpy()
+    return int(met.sum()), bool(read_json(record)["transductive"])
+
+
+def _is_best_by_validation(history: pd.DataFrame) -> bool:
+    """Whether the epoch marked as kept is the best so far by the loss on validation patients, or the last of all."""
+    kept = history[history["best"].astype(str) == "True"]
+    if kept.empty:
+        return True
+    last = kept.iloc[-1]
+    return bool(last["validation_loss"] == history["validation_loss"].min() or last["epoch"] == history["epoch"].max())
+
+
+def _suits_best(rows: pd.DataFrame, threshold: float) -> bool:
+    """Whether no other cut of the scores gives a larger Youden index or accuracy."""
+    label = rows["label"].astype(int).to_numpy()
+    score = rows["score"].astype(float).to_numpy()
+    if len(np.unique(label)) < 2:
+        return False
+    specificity_loss, sensitivity, _ = roc_curve(label, score, drop_intermediate=False)
+    called = score >= threshold
+    hit, false = called[label == 1].mean(), called[label == 0].mean()
+    share = label.mean()
+    youden = hit - false >= (sensitivity - specificity_loss).max() - 1e-12
+    accuracy = share * sensitivity + (1 - share) * (1 - specificity_loss)
+    return bool(youden or share * hit + (1 - share) * (1 - false) >= accuracy.max() - 1e-12)
+
+
+def _measure_gap(rows: pd.DataFrame) -> tuple[float, float, float] | None:
+    """Difference of the mean AUCs within the folds of the first repeat, with its 95% interval."""
+    first = rows[rows["repeat"] == rows["repeat"].min()]
+    gaps, variances = [], []
+    for _, fold in first.groupby("fold"):
+        measured = []
+        for part in ("val", "test"):
+            of_part = fold[fold["part"] == part]
+            label = of_part["label"].astype(int).to_numpy()
+            if 0 < label.sum() < len(label):
+                auc = float(roc_auc_score(label, of_part["score"].astype(float)))
+                measured.append((auc, _auc_variance(auc, label)))
+        if len(measured) == 2:
+            gaps.append(measured[0][0] - measured[1][0])
+            variances.append(measured[0][1] + measured[1][1])
+    if not gaps:
+        return None
+    gap, half = float(np.mean(gaps)), 1.96 * float(np.sqrt(np.sum(variances))) / len(gaps)
+    return gap, gap - half, gap + half
+
+
+def _auc_variance(auc: float, label: npt.NDArray[np.int64]) -> float:
+    positive, negative = int(label.sum()), int((1 - label).sum())
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    spread = auc * (1 - auc) + (positive - 1) * (q1 - auc**2) + (negative - 1) * (q2 - auc**2)
+    return spread / (positive * negative)

@@ -1,0 +1,161 @@
+"""Whom was it fitted on? Planted leaks are found, and what cannot be seen is no pass."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from genovox.audit.provenance import (
+    check_early_stopping,
+    check_fitted,
+    check_test_threshold,
+    check_validation_gap,
+    read_histories,
+)
+from genovox.core.artifacts import read_table
+from genovox.volumes.nyul import LANDMARK_NAMES, learn_scale
+from tests.conftest import FinishedRun
+
+
+def _predictions(seed: int = 0, *, val: float = 0.0, test: float = 0.0, count: int = 60) -> pd.DataFrame:
+    """One fold: scores whose classes lie so many SDs apart."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for part, shift in (("val", val), ("test", test)):
+        for number in range(count):
+            score = 1 / (1 + np.exp(-random.normal(shift * (number % 2))))
+            rows.append((f"{part}{number}", f"{part}{number}", "m", 0, "0", part, number % 2, score))
+    return pd.DataFrame(rows, columns=["case_id", "patient_id", "model", "repeat", "fold", "part", "label", "score"])
+
+
+@pytest.fixture
+def copied_run(finished_run: FinishedRun, tmp_path: Path) -> Path:
+    """The tables of a finished run, free to be changed."""
+    for stage in ("cohort", "train"):
+        shutil.copytree(finished_run.run / stage, tmp_path / stage)
+    (tmp_path / "preprocess").mkdir()
+    shutil.copy(finished_run.run / "preprocess" / "stage.json", tmp_path / "preprocess")
+    return tmp_path
+
+
+def _folds(run: Path) -> pd.DataFrame:
+    return read_table(run / "cohort" / "folds.csv")
+
+
+def test_a_finished_run_passes(copied_run: Path) -> None:
+    assert check_fitted(copied_run, _folds(copied_run)).status == "pass"
+    predictions = read_table(copied_run / "train" / "predictions.csv")
+    check = check_early_stopping(predictions, read_histories(copied_run))
+    assert check.status == "pass"
+    assert "3 histories" in check.finding
+
+
+def test_a_cohort_that_was_rebuilt_is_found(copied_run: Path) -> None:
+    path = copied_run / "cohort" / "stage.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"key": "another"}))
+    check = check_fitted(copied_run, _folds(copied_run))
+    assert check.status == "fail"
+    assert "trained on another cohort" in check.finding
+
+
+def _write_map(run: Path, *, parts: tuple[str, ...]) -> None:
+    """A map of one fold, learnt from the cases of some parts."""
+    folds = _folds(run)
+    random = np.random.default_rng(2)
+    ids = sorted(folds["case_id"].unique())
+    values = np.sort(random.gamma(2, 100, (len(ids), len(LANDMARK_NAMES))), axis=1)
+    table = pd.DataFrame(values, columns=list(LANDMARK_NAMES))
+    table.insert(0, "case_id", ids)
+    table.to_csv(run / "preprocess" / "landmarks.csv", index=False)
+    rows = (folds["repeat"] == "0") & (folds["fold"] == "0") & folds["part"].isin(parts)
+    chosen = table[table["case_id"].isin(folds.loc[rows, "case_id"])][list(LANDMARK_NAMES)]
+    scale = learn_scale([tuple(row) for row in chosen.to_numpy().tolist()])
+    folder = run / "train" / "light" / "repeat-0" / "fold-0"
+    (folder / "fitted.json").write_text(json.dumps(scale.as_dict()))
+
+
+def test_a_map_of_the_training_patients_passes(copied_run: Path) -> None:
+    _write_map(copied_run, parts=("train",))
+    check = check_fitted(copied_run, _folds(copied_run))
+    assert check.status == "pass"
+    assert "1 intensity maps learnt again are equal" in check.finding
+
+
+def test_a_map_that_saw_test_patients_is_found(copied_run: Path) -> None:
+    _write_map(copied_run, parts=("train", "test"))
+    assert "light/repeat-0/fold-0" in check_fitted(copied_run, _folds(copied_run)).finding
+
+
+def test_a_damaged_map_is_found(copied_run: Path) -> None:
+    _write_map(copied_run, parts=("train",))
+    (copied_run / "train" / "light" / "repeat-0" / "fold-0" / "fitted.json").write_text("{")
+    assert check_fitted(copied_run, _folds(copied_run)).status == "fail"
+
+
+@pytest.mark.parametrize(("patient", "transductive", "status"), [("new", False, "pass"), ("new", True, "warn")])
+def test_pretraining(copied_run: Path, patient: str, transductive: bool, status: str) -> None:
+    (copied_run / "pretrain").mkdir()
+    (copied_run / "pretrain" / "pretrain.json").write_text(json.dumps({"transductive": transductive}))
+    pd.DataFrame({"case_id": ["u"], "patient_id": [patient], "family_id": [""]}).to_csv(
+        copied_run / "cohort" / "untested.csv", index=False
+    )
+    folds = _folds(copied_run)
+    assert check_fitted(copied_run, folds).status == status
+    folds.loc[0, "patient_id"] = patient
+    assert "pretrained on 1 cases" in check_fitted(copied_run, folds).finding
+
+
+def test_a_table_of_another_tool_is_not_assessed() -> None:
+    assert check_fitted(None, None).status == "not-assessed"
+    assert check_early_stopping(_predictions()).status == "not-assessed"
+    assert check_early_stopping(_predictions().query("part == 'test'")).status == "not-assessed"
+    assert check_test_threshold(_predictions()).status == "not-assessed"
+    assert check_validation_gap(_predictions().query("part == 'test'")).status == "not-assessed"
+
+
+def test_validation_on_test_patients_is_found() -> None:
+    table = _predictions()
+    table["patient_id"] = table["patient_id"].str.replace("val", "test")
+    check = check_early_stopping(table)
+    assert (check.status, check.figure) == ("fail", 60)
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept", "status"), [((3, 1, 2), 1, "pass"), ((3, 1, 2), 2, "pass"), ((3, 2, 1), 1, "fail")]
+)
+def test_the_kept_epoch_is_the_best_or_the_last(losses: tuple[int, ...], kept: int, status: str) -> None:
+    history = pd.DataFrame({"epoch": [1, 2, 3], "validation_loss": losses, "best": ["True", "False", "False"]})
+    history["best"] = [str(number in {0, kept}) for number in range(3)]
+    assert check_early_stopping(_predictions(), {"m": history}).status == status
+
+
+def test_a_history_without_a_kept_epoch_says_nothing() -> None:
+    history = pd.DataFrame({"epoch": [1], "validation_loss": [1.0], "best": ["False"]})
+    assert check_early_stopping(_predictions(), {"m": history}).status == "pass"
+
+
+@pytest.mark.parametrize(("part", "status"), [("test", "warn"), ("val", "pass")])
+def test_a_threshold_that_suits_the_test_best_is_found(part: str, status: str) -> None:
+    table = _predictions(1, val=1, test=1)
+    chosen = table[table["part"] == part]
+    cuts = chosen["score"].to_numpy()
+    positive = chosen["label"] == 1
+    youden = [(chosen["score"][positive] >= cut).mean() - (chosen["score"][~positive] >= cut).mean() for cut in cuts]
+    assert check_test_threshold(table.assign(threshold=cuts[int(np.argmax(youden))])).status == status
+
+
+def test_thresholds_of_one_class_say_nothing() -> None:
+    table = _predictions().query("label == 1").assign(threshold=0.5)
+    assert check_test_threshold(table).status == "not-assessed"
+
+
+@pytest.mark.parametrize(("val", "status"), [(5.0, "warn"), (0.3, "pass")])
+def test_validation_patients_that_were_learnt_from_are_found(val: float, status: str) -> None:
+    check = check_validation_gap(_predictions(3, val=val, test=0.2))
+    assert check.status == status
+    assert check.low is not None
+    assert check.high is not None
+    assert check.low < check.high
