@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genovox.audit.tables import Evidence, Tables, audit_tables
+from genovox.audit.leakage import check_leaks
+from genovox.audit.tables import Audit, Evidence, Tables, audit_tables
 from genovox.core.sections import AuditTable
 from genovox.evaluate.evaluation import evaluate_predictions
 
@@ -46,9 +47,15 @@ def _gather(tables: Tables) -> Evidence:
     return Evidence.gather(tables, metrics, resamples=200, seed=1)
 
 
+def _audit(tables: Tables) -> Audit:
+    evidence = _gather(tables)
+    leaks = check_leaks(tables.predictions, evidence.cases, folds=tables.folds, clinic=tables.clinic)
+    return audit_tables(evidence, RULES, leaks=leaks)
+
+
 def test_a_bare_table_passes_nothing_it_cannot_see() -> None:
     predictions = _predictions(1, effect=2.0).drop(columns=["family_id", "site"])
-    content = audit_tables(_gather(Tables(predictions)), RULES).content
+    content = _audit(Tables(predictions)).content
     status = {check["name"]: check["status"] for check in content["checks"]}
     assert status.pop("label-permutation") == "pass"
     assert set(status.values()) == {"not-assessed"}
@@ -81,7 +88,7 @@ def test_cases_folds_clinic_and_features_are_used_where_they_are() -> None:
     features = pd.DataFrame(random.normal(size=(PATIENTS, 3)) + label[:, None], index=pd.Index(ids)).rename(columns=str)
     exclusions = pd.DataFrame(columns=["level", "case_id", "patient_id", "stage", "rule", "reason", "label"])
     tables = Tables(predictions, cases, pd.concat(plans, ignore_index=True), clinic, exclusions, features)
-    audit = audit_tables(_gather(tables), RULES)
+    audit = _audit(tables)
     status = {check["name"]: check["status"] for check in audit.content["checks"]}
     assert status["fold-disjointness"] == status["duplicate-volumes"] == status["exclusions"] == "pass"
     assert status["beyond-clinical"] == "pass"
@@ -98,7 +105,7 @@ def test_folds_that_leave_a_hospital_out_say_so() -> None:
     predictions = _predictions(4, effect=2.0)
     sites = {f"c{n:02d}": f"s{n // 2 % 4}" for n in range(PATIENTS)}
     predictions = predictions.assign(site=predictions["case_id"].map(sites))
-    content = audit_tables(_gather(Tables(predictions)), RULES).content
+    content = _audit(Tables(predictions)).content
     drop = next(check for check in content["checks"] if check["name"] == "site-drop")
     assert drop["status"] == "pass"
     assert "unseen hospitals" in drop["finding"]
@@ -112,4 +119,4 @@ def test_odd_tables_give_an_answer(scores: str, verdict: str) -> None:
     else:
         predictions = predictions[predictions["case_id"].isin(["c00", "c01", "c02", "c03"])]
         predictions = predictions.assign(fold="0", part="test").drop_duplicates("case_id").iloc[:3]
-    assert audit_tables(_gather(Tables(predictions)), RULES).content["verdict"] == verdict
+    assert _audit(Tables(predictions)).content["verdict"] == verdict
