@@ -150,7 +150,7 @@ def test_training_on_deals_asks_for_labels_of_whole_patients() -> None:
         dealt = tested["case_id"].map(labels)
         return tested.assign(label=dealt, score=random.random(24), seed=0)
 
-    found = permute_training(tested, folds, train, label_unit="patient", permutations=9, seed=1)
+    found = permute_training(tested, folds, train, label_unit="patient", patient_score="mean", permutations=9, seed=1)
     assert [number for number, _ in asked] == list(range(9))
     assert all(sum(labels.values()) == 12 for _, labels in asked)
     assert found.observed == 1.0
@@ -163,7 +163,9 @@ def test_deals_that_cannot_be_trained_on_are_refused() -> None:
     tested = folds[folds["part"] == "test"].merge(cases[["case_id", "label"]], on="case_id")
     tested = tested.assign(cluster=range(24), score=0.5, model="m", label=(tested["case_id"] == "c00").astype(int))
     with pytest.raises(DataError, match="fewer folds"):
-        permute_training(tested, folds, lambda _n, _l: tested, label_unit="patient", permutations=1, seed=1)
+        permute_training(
+            tested, folds, lambda _n, _l: tested, label_unit="patient", patient_score="mean", permutations=1, seed=1
+        )
 
 
 def test_what_holds_at_unseen_hospitals_loses_nothing() -> None:

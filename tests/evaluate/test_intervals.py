@@ -116,7 +116,7 @@ def test_interval_of_a_mean_has_the_textbook_width() -> None:
 
 
 def test_resampling_sums_rows_as_their_clusters_are_drawn() -> None:
-    rows = pd.DataFrame({"cluster": [4, 4, 7, 9, 9, 9], "label": [1, 1, 0, 0, 0, 0]})
+    rows = pd.DataFrame({"fold": "0", "cluster": [4, 4, 7, 9, 9, 9], "label": [1, 1, 0, 0, 0, 0]})
     resampling = Resampling.of(rows, resamples=50, seed=3)
     columns = resampling.clusters.locate(rows["cluster"])
     values = np.arange(12.0).reshape(6, 2)
@@ -126,8 +126,15 @@ def test_resampling_sums_rows_as_their_clusters_are_drawn() -> None:
     assert (resampling.drawn[1:, 0] == 1).all()  # the only positive cluster
 
 
+def test_folds_that_share_training_patients_widen_and_a_single_test_part_does_not() -> None:
+    rows = pd.DataFrame({"fold": "0", "cluster": np.arange(40), "label": np.repeat([1, 0], 20)})
+    assert Resampling.of(rows, resamples=5, seed=3).spread == 1.0
+    folds = rows.assign(fold=np.tile(["0", "1"], 20))
+    assert Resampling.of(folds, resamples=5, seed=3).spread == pytest.approx(np.sqrt(2))
+
+
 def test_resampling_may_let_the_classes_vary() -> None:
-    rows = pd.DataFrame({"cluster": np.arange(40), "label": np.repeat([1, 0], 20)})
+    rows = pd.DataFrame({"fold": "0", "cluster": np.arange(40), "label": np.repeat([1, 0], 20)})
     held, free = (Resampling.of(rows, resamples=60, seed=3, hold_classes=hold) for hold in (True, False))
     assert (held.drawn[:, :20].sum(axis=1) == 20).all()
     assert free.drawn[:, :20].sum(axis=1).std() > 2

@@ -105,7 +105,7 @@ def test_calibration_error_interval_holds_the_truth() -> None:
     covered = 0
     for cohort in range(100):
         labels, stated = draw(231)
-        rows = pd.DataFrame({"cluster": np.arange(231), "label": labels})
+        rows = pd.DataFrame({"fold": "0", "cluster": np.arange(231), "label": labels})
         resampling = Resampling.of(rows, resamples=200, seed=cohort, hold_classes=False)
         in_bin = np.eye(10)[np.searchsorted(edges, stated)]
         cells = np.concatenate([in_bin, in_bin * labels[:, None], in_bin * stated[:, None]], axis=1)

@@ -175,11 +175,14 @@ def test_test_scores_never_move_a_threshold(make_predictions: MakePredictions) -
     changed = predictions.assign(
         score=np.where(predictions["part"] == "test", 1 - predictions["score"], predictions["score"])
     )
-    points = [
+    first, second = (
         evaluate_predictions(table, label_unit="patient", resamples=100, seed=0).operating_points
         for table in (predictions, changed)
-    ]
-    assert points[0] == points[1]
+    )
+    assert first["models"] == second["models"]
+    for block, rules in first["results"]["light"].items():
+        for rule, result in rules.items():
+            assert result["points"] == second["results"]["light"][block][rule]["points"]
 
 
 def test_folds_of_one_class_are_named_and_left_out(make_predictions: MakePredictions) -> None:

@@ -128,7 +128,7 @@ def test_equal_levels_are_called_different_as_often_as_stated() -> None:
     called, cohorts = 0, 150
     labels = np.tile(np.repeat([1, 0], [20, 30]), 2)
     level = np.repeat([0, 1], 50)
-    rows = pd.DataFrame({"cluster": np.arange(100), "label": labels})
+    rows = pd.DataFrame({"fold": "0", "cluster": np.arange(100), "label": labels})
     for cohort in range(cohorts):
         scores = random.normal(size=100) + labels
         drawn = Resampling.of(rows, resamples=150, seed=cohort).drawn

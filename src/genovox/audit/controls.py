@@ -16,7 +16,7 @@ from genovox.cohort.splits import FIXED
 from genovox.core.errors import DataError
 from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
 from genovox.evaluate.predictions import gather_units, validate_predictions
-from genovox.evaluate.schema import LabelUnit, Metric
+from genovox.evaluate.schema import LabelUnit, Metric, PatientScore
 from genovox.evaluate.scoring import estimate_within_fold_auc, within_fold_auc
 
 PERMUTATION_P = 0.025
@@ -135,6 +135,7 @@ def permute_training(
     train: Callable[[int, dict[str, int]], pd.DataFrame],
     *,
     label_unit: LabelUnit,
+    patient_score: PatientScore,
     permutations: int,
     seed: int,
 ) -> Permutation:
@@ -147,6 +148,7 @@ def permute_training(
         folds: The study's fold plan.
         train: Trains on the dealt label of each case and returns predictions; it is given the number of the deal.
         label_unit: To what labels belong.
+        patient_score: How cases make a patient's score.
         permutations: How many deals; p is never below 1 / (1 + permutations).
         seed: Their seed.
 
@@ -174,9 +176,11 @@ def permute_training(
         if (parts.nunique() < 2).any():
             continue
         table = train(len(null), {str(case_id): int(label) for case_id, label in labels.items()})
-        rows = gather_units(validate_predictions(table, label_unit=label_unit), label_unit=label_unit)
+        rows = gather_units(
+            validate_predictions(table, label_unit=label_unit), label_unit=label_unit, patient_score=patient_score
+        )
         null.append(float(within_fold_auc(rows[rows["part"] == "test"])[0]))
-    observed = gather_units(tested, label_unit=label_unit)
+    observed = gather_units(tested, label_unit=label_unit, patient_score=patient_score)
     return _compare(np.array(null), float(within_fold_auc(observed)[0]), "the networks")
 
 

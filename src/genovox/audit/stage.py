@@ -88,6 +88,7 @@ def audit_run(study: Study, run: Path, *, device: str = "cpu", workers: int | No
             evidence.folds,
             train,
             label_unit=evidence.label_unit,
+            patient_score=evidence.patient_score,
             permutations=study.audit.permute_pipeline,
             seed=evidence.seed,
         )

@@ -52,7 +52,7 @@ from genovox.core.case import SCAN_PREFIX
 from genovox.core.sections import AuditTable
 from genovox.evaluate.intervals import cluster_patients
 from genovox.evaluate.predictions import gather_units, validate_predictions
-from genovox.evaluate.schema import LabelUnit, Metric
+from genovox.evaluate.schema import LabelUnit, Metric, PatientScore
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Evidence:
         tables: What there is.
         model: The primary model.
         label_unit: To what labels belong.
+        patient_score: How cases make a patient's score.
         auc: Its headline.
         block: Its figures, as ``metrics.json`` holds them.
         cases: Labelled cases, label as integer; made of the predictions where there is no table of cases.
@@ -99,6 +100,7 @@ class Evidence:
     tables: Tables
     model: str
     label_unit: LabelUnit
+    patient_score: PatientScore
     auc: Metric
     block: dict[str, Any]
     cases: pd.DataFrame
@@ -132,9 +134,10 @@ class Evidence:
             if name not in cases:
                 cases[name] = ""
         folds = _plan_of_tests(tested) if tables.folds is None else tables.folds.astype({"repeat": int})
-        units = gather_units(tested, label_unit=label_unit)
+        score: PatientScore = metrics["patient_score"]
+        units = gather_units(tested, label_unit=label_unit, patient_score=score)
         auc = Metric(**block["metrics"]["roc_auc"])
-        return cls(tables, model, label_unit, auc, block, cases, folds, tested, units, resamples, seed)
+        return cls(tables, model, label_unit, score, auc, block, cases, folds, tested, units, resamples, seed)
 
     @property
     def unit(self) -> str:
@@ -338,7 +341,7 @@ def _weigh_baselines(evidence: Evidence) -> dict[str, Addition | None]:
     if evidence.model != "radiomics" and (predictions["model"] == "radiomics").any():
         table = validate_predictions(predictions[predictions["model"] == "radiomics"], label_unit=evidence.label_unit)
         tested = table[(table["part"] == "test") & (table["fold"] != FIXED)]
-        base = gather_units(tested, label_unit=evidence.label_unit)
+        base = gather_units(tested, label_unit=evidence.label_unit, patient_score=evidence.patient_score)
         found["radiomics"] = measure_addition("radiomics", pair_scores(base, evidence.units), **how)
     return found
 

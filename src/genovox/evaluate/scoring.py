@@ -25,7 +25,6 @@ from genovox.evaluate.intervals import (
     Clusters,
     Resampling,
     bound_fold_auc,
-    draw_weights,
     list_auc_intervals,
     list_proportion_interval,
     prefer_delong,
@@ -146,12 +145,10 @@ def estimate_within_fold_auc(table: pd.DataFrame, *, resamples: int, seed: int) 
         resamples: Number of resamples, at least 1.
         seed: Seed of the resamples.
     """
-    clusters = Clusters.from_rows(table["cluster"], table["label"])
-    weights = draw_weights(clusters, resamples=resamples, seed=seed)
-    estimate = float(within_fold_auc(table)[0])
-    note = "no fold holds both classes" if np.isnan(estimate) else None
-    draws = within_fold_auc(table, weights[:, clusters.locate(table["cluster"])])
-    return summarise_draws(estimate, draws, clusters, note=note)
+    resampling = Resampling.of(table, resamples=resamples, seed=seed)
+    values = within_fold_auc(table, resampling.drawn[:, resampling.clusters.locate(table["cluster"])])
+    note = "no fold holds both classes" if np.isnan(values[0]) else None
+    return _summarise(values, resampling.clusters, note=note, spread=resampling.spread)
 
 
 def score_block(

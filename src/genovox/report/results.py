@@ -135,7 +135,7 @@ def read_results(study: Study, run: Path) -> Results:
         unused_series=exclusions[~of_case].reset_index(drop=True),
         balance=balance.assign(difference=pd.to_numeric(balance["difference"])),
         folds=folds[folds["case_id"].isin(made)].reset_index(drop=True),
-        units=gather_units(tested, label_unit=metrics.label_unit),
+        units=gather_units(tested, label_unit=metrics.label_unit, patient_score=metrics.patient_score),
         metrics=metrics,
         comparison=Comparison.model_validate(read_json(run / "evaluate" / "comparison.json")),
         threshold_rule=read_json(run / "evaluate" / "operating_points.json")["rule"],
