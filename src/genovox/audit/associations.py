@@ -14,6 +14,7 @@ from genovox.baselines.ridge import balance_classes, fit_ridges
 from genovox.baselines.tabular import as_numbers
 from genovox.cohort.balance import WORTH_A_GATE
 from genovox.cohort.gates import compare_exclusions
+from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, draw_weights, summarise_draws
@@ -75,6 +76,17 @@ def check_columns(table: pd.DataFrame) -> Check:
 def find_place_column(cases: pd.DataFrame) -> str:
     """The column that says where a case was scanned: site, else the first of the scanner's; empty if none varies."""
     return next((name for name in ("site", *SCANNER_COLUMNS) if name in cases and len(set(cases[name])) > 1), "")
+
+
+def leaves_sites_out(cases: pd.DataFrame, folds: pd.DataFrame) -> bool:
+    """Whether every fold tests hospitals that it did not learn from."""
+    site = cases.set_index("case_id")["site"]
+    if site.nunique() < 2 or (site == "").any():
+        return False
+    plan = folds[(folds["fold"] != FIXED) & folds["case_id"].isin(site.index)]
+    where = plan.assign(site=site[plan["case_id"]].to_numpy(), tested=plan["part"] == "test")
+    share = where.groupby(["repeat", "fold", "site"])["tested"].mean()
+    return bool(share.isin([0.0, 1.0]).all())
 
 
 def check_score_place(units: pd.DataFrame, places: pd.Series, *, name: str, resamples: int, seed: int) -> Check:
