@@ -117,8 +117,8 @@ def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.D
 def read_histories(run: Path) -> dict[str, pd.DataFrame]:
     """``history.csv`` of every finished fold of a run, by its folder in ``train``."""
     # Only a run needs what knows its folders, and that brings torch: a plain table is audited without.
-    from genovox.learning.journal import HISTORY
-    from genovox.train.plan import RECORD
+    from genovox.learning.journal import HISTORY  # noqa: PLC0415 - brings torch
+    from genovox.train.plan import RECORD  # noqa: PLC0415 - brings torch
 
     train = run / "train"
     return {
@@ -200,8 +200,8 @@ def check_validation_gap(predictions: pd.DataFrame) -> Check:
 
 def _refit_maps(run: Path, folds: pd.DataFrame) -> tuple[int, list[str]]:
     """How many maps of folds lie there, and those that the fold's training patients do not give."""
-    from genovox.train.fitted import FITTED
-    from genovox.volumes.nyul import LANDMARK_NAMES, learn_scale
+    from genovox.train.fitted import FITTED  # noqa: PLC0415 - brings torch
+    from genovox.volumes.nyul import LANDMARK_NAMES, learn_scale  # noqa: PLC0415 - brings torch
 
     paths = sorted((run / "train").glob(f"*/repeat-*/fold-*/{FITTED}"))
     if not paths:
@@ -224,7 +224,7 @@ def _refit_maps(run: Path, folds: pd.DataFrame) -> tuple[int, list[str]]:
 
 def _read_scale(path: Path) -> "StandardScale | None":
     """A fold's map, or None where it is damaged."""
-    from genovox.volumes.nyul import StandardScale
+    from genovox.volumes.nyul import StandardScale  # noqa: PLC0415 - brings torch
 
     try:
         return StandardScale.from_dict(read_json(path))

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 
 from genovox.audit.additions import (
@@ -150,7 +149,9 @@ class Evidence:
         else:
             folds = plan_tests(tested) if tables.folds is None else tables.folds.astype({"repeat": int})
         auc = Metric(**block["metrics"]["roc_auc"])
-        return cls(tables, model, label_unit, auc, block, cases, folds, tested, units, placed, is_fixed, resamples, seed)
+        return cls(
+            tables, model, label_unit, auc, block, cases, folds, tested, units, placed, is_fixed, resamples, seed
+        )
 
     @property
     def unit(self) -> str:
@@ -244,11 +245,13 @@ def audit_tables(
     )
     content = _gather_content(
         verdict,
-        describe_headline(evidence.model, auc, evidence.block, evidence.label_unit, is_fixed=evidence.is_fixed),
-        evidence.model,
-        rules,
         checks,
         tables,
+        rules,
+        headline=describe_headline(
+            evidence.model, auc, evidence.block, evidence.label_unit, is_fixed=evidence.is_fixed
+        ),
+        model=evidence.model,
         retrained=deciding.retrained,
         additions=describe_additions(additions),
     )
@@ -271,18 +274,18 @@ def audit_leaking(tables: Tables, cases: pd.DataFrame, rules: AuditTable, *, lea
     auc = Metric(estimate=None, low=None, high=None, method="not defined", note=note)
     verdict = reach_verdict(checks, MetadataFinding((), None, None, False), auc, 1.0, rules.minimum_auc)
     headline = f"{model}: no AUC is given, since the table leaks"
-    content = _gather_content(verdict, headline, model, rules, checks, tables, retrained=False)
+    content = _gather_content(verdict, checks, tables, rules, headline=headline, model=model, retrained=False)
     return Audit(content, associations)
 
 
 def _gather_content(
     verdict: Verdict,
-    headline: str,
-    model: str,
-    rules: AuditTable,
     checks: Sequence[Check],
     tables: Tables,
+    rules: AuditTable,
     *,
+    headline: str,
+    model: str,
     retrained: bool,
     additions: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:

@@ -89,7 +89,9 @@ def reach_verdict(
     return Verdict(word, confounding, beyond, paragraph, _next_steps(word, beyond, checks))
 
 
-def describe_headline(model: str, auc: Metric, block: dict[str, Any], label_unit: str, *, is_fixed: bool = False) -> str:
+def describe_headline(
+    model: str, auc: Metric, block: dict[str, Any], label_unit: str, *, is_fixed: bool = False
+) -> str:
     """The study's one figure, in one line."""
     unit = "patients" if label_unit == "patient" else "cases"
     who = f"{block['n_positive']} positive and {block['n_negative']} negative {unit}"

@@ -112,7 +112,9 @@ def _read_cases(path: Path, predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd
             f"({len(absent)} of {len(scored)}); add their rows or correct case_id"
         )
     for name in ("patient_id", "family_id", "site", "label"):
-        told = table["case_id"].map(scored[name]) if name in scored else pd.Series(None, index=table.index, dtype=object)
+        told = (
+            table["case_id"].map(scored[name]) if name in scored else pd.Series(None, index=table.index, dtype=object)
+        )
         if name not in table:
             table[name] = told.fillna("")
         elif name in scored:
@@ -130,7 +132,9 @@ def _read_cases(path: Path, predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd
     free = [name for name in table.columns if name not in _OF_CASES and not name.startswith(SCAN_PREFIX)]
     personal = [name for name in free if _OF_PATIENTS.match(" ".join(re.findall(r"[a-z0-9]+", name.lower())))]
     clinic = table[["case_id", *personal]] if personal else None
-    known = table.drop(columns=personal).rename(columns={name: SCAN_PREFIX + name for name in free if name not in personal})
+    known = table.drop(columns=personal).rename(
+        columns={name: SCAN_PREFIX + name for name in free if name not in personal}
+    )
     return known, clinic
 
 
@@ -165,7 +169,7 @@ def _read_folds(path: Path, cases: pd.DataFrame, *, is_one_part: bool) -> pd.Dat
     wrong = table.loc[~table["part"].isin(["train", "val", "test"]), "part"]
     if len(wrong):
         raise TableError(f"{path}: part must be train, val or test, got {wrong.iloc[0]!r}; correct it")
-    table = table.assign(repeat=table["repeat"] if "repeat" in table else "0")
+    table = table.assign(repeat=table.get("repeat", "0"))
     whole = pd.to_numeric(table["repeat"], errors="coerce") % 1 == 0
     if not whole.all():
         raise TableError(f"{path}: repeat must be a whole number, got {table.loc[~whole, 'repeat'].iloc[0]!r}")

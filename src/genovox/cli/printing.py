@@ -40,6 +40,10 @@ def describe_evaluation(evaluation: Evaluation, notes: Sequence[str]) -> Iterato
         metric = block["metrics"][key]
         note = f"; chance {block['prevalence']:.2f}" if key == "pr_auc" else ""
         yield f"  {title:<20}{_number(metric['estimate']):>8}  {_interval(metric):<16}  {_method(metric)}{note}"
+    folds = block["per_fold"]
+    fallen = sum(fold["threshold_source"] == "default" for fold in folds)
+    if fallen:
+        yield from _wrap(f"  Decisions at 0.50 in {fallen} of {len(folds)} folds, for want of validation rows.", "", 2)
     yield ""
     yield from _wrap(f"Calibration: {_judge_calibration(evaluation.calibration, primary, name)}")
     compared = {row["model"]: row for row in evaluation.comparison[name]}
@@ -61,6 +65,8 @@ def describe_audit(content: Mapping[str, Any], notes: Sequence[str]) -> Iterator
         found = [checks[name] for name in names if name in checks]
         looked = [check for check in found if check["status"] != "not-assessed"]
         blind = [check["name"] for check in found if check["status"] == "not-assessed"]
+        if not found:
+            continue
         yield ""
         yield group
         for check in looked:
@@ -111,7 +117,7 @@ def _method(metric: Mapping[str, Any]) -> str:
     if metric["low"] is None:
         return "too few patients"
     method = str(metric["method"])
-    return "bootstrap" if "bootstrap" in method else method.split(",")[0].split(" (")[0][:24]
+    return "bootstrap" if "bootstrap" in method else method.split(",", maxsplit=1)[0].split(" (", maxsplit=1)[0][:24]
 
 
 def _wrap(text: str, lead: str = "", indent: int = 0) -> list[str]:

@@ -156,7 +156,9 @@ def _require_consistency(table: pd.DataFrame, label_unit: LabelUnit) -> None:
             name = several.index[several > 1][0]
             values = sorted(table.loc[table[key] == name, value].unique().tolist())
             advice = (
-                "; if labels belong to cases, say label_unit='case' (--label-unit case)" if key == "patient_id" else "; correct the table"
+                "; if labels belong to cases, say label_unit='case' (--label-unit case)"
+                if key == "patient_id"
+                else "; correct the table"
             )
             raise TableError(f"a {key} has one {value}, got {values} for {name}{advice}")
     if not (table["part"] == "test").any():

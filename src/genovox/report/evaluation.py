@@ -139,7 +139,7 @@ def list_subgroups(groups: list[Subgroup]) -> list[Row]:
             name_column(group.column),
             f"{group.missing} without a value" if group.missing else "",
             (write_p(group.holm_p_value), group.conclusion.replace("-", " ")),
-            group.note or "",
+            (group.note or "").removeprefix("not-assessed: "),
         )
         for group in groups
     ]

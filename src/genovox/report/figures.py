@@ -283,7 +283,9 @@ def draw_decisions(curve: pd.DataFrame, name: str) -> Markup:
 
 def draw_subgroups(groups: list[Subgroup], block: Block, name: str) -> Markup:
     """The AUC in each level of each column with its interval, and that of everybody."""
-    rows = [(group.column.removeprefix(SCAN_PREFIX).replace("_", " "), level) for group in groups for level in group.levels]
+    rows = [
+        (group.column.removeprefix(SCAN_PREFIX).replace("_", " "), level) for group in groups for level in group.levels
+    ]
     labels = [f"{column}: {level.level} ({level.positives} of {level.n})" for column, level in rows]
     with page_style():
         figure, axes = _start_rows(labels, 560)
@@ -302,7 +304,7 @@ def draw_subgroups(groups: list[Subgroup], block: Block, name: str) -> Markup:
             words.append(f"{labels[row]} {auc.estimate:.2f} ({write_interval(auc.low, auc.high) or 'no interval'})")
             shown += [auc.low, auc.estimate, auc.high]
         _finish_rows(axes, shown, "AUC with 95% interval")
-        return render_svg(figure, name, "AUC by subgroup: " + "; ".join(words or ["too few patients in every level"]))
+        return render_svg(figure, name, "AUC by subgroup: " + "; ".join(words))
 
 
 def _draw_curve(axes: Axes, curve: pd.DataFrame, x: str, y: str) -> None:

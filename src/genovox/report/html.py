@@ -150,7 +150,9 @@ def _describe_subgroups(results: Results) -> dict[str, Any] | None:
     if not groups:
         return None
     block = results.blocks("cross_validation")[primary]
-    return {"svg": figures.draw_subgroups(groups, block, "subgroups"), "rows": evaluation.list_subgroups(groups)}
+    drawn = [group for group in groups if any(level.auc.estimate is not None for level in group.levels)]
+    svg = figures.draw_subgroups(drawn, block, "subgroups") if drawn else ""
+    return {"svg": svg, "rows": evaluation.list_subgroups(groups)}
 
 
 def _draw_model(results: Results, model: str, name: str) -> dict[str, Any]:

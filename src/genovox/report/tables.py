@@ -96,7 +96,11 @@ def tabulate_metrics(blocks: dict[str, Block]) -> list[tuple[str, str, list[Cell
     """A row a metric: its name, what it means, and a cell a model."""
     chance = f", here {write_number(next(iter(blocks.values())).prevalence)}"
     return [
-        (title, meaning + (chance if name == "pr_auc" else ""), [_metric_cell(name, getattr(block.metrics, name), block) for block in blocks.values()])
+        (
+            title,
+            meaning + (chance if name == "pr_auc" else ""),
+            [_metric_cell(name, getattr(block.metrics, name), block) for block in blocks.values()],
+        )
         for name, (title, meaning) in METRIC_NAMES.items()
     ]
 
