@@ -113,7 +113,14 @@ def check_score_place(units: pd.DataFrame, places: pd.Series, *, name: str, resa
     levels = sorted(counts.index[counts >= MINIMUM_CLUSTERS])
     if len(levels) < 2:
         text = f"fewer than two of {name} have {MINIMUM_CLUSTERS} patients or more"
-        return Check("score-place", question, "not-assessed", text, threshold, advice=f"Add {name} to the manifest.")
+        return Check(
+            "score-place",
+            question,
+            "not-assessed",
+            text,
+            threshold,
+            advice=f"Add the {name} of every case, in a column of that name.",
+        )
     labels, ranks = table["label"].to_numpy(), _rank_within(table["score"].to_numpy(), table["label"].to_numpy())
     aucs = _compare_places(ranks, labels, where[None], levels)[0]
     random = np.random.default_rng(seed)

@@ -32,7 +32,7 @@ SCANNER_COLUMNS = tuple(
         "magnetic_field_strength",
     )
 )
-ADD_SCANNER = "Add vendor, model, field_strength and site to the manifest."
+ADD_SCANNER = "Add vendor, model, field_strength and site of every case, a column each."
 MATCH = (
     "Match carriers and non-carriers by scanner and protocol, or test within one scanner; "
     "find out why the metadata differ."

@@ -274,7 +274,7 @@ def audit_leaking(tables: Tables, cases: pd.DataFrame, rules: AuditTable, *, lea
     auc = Metric(estimate=None, low=None, high=None, method="not defined", note=note)
     verdict = reach_verdict(checks, MetadataFinding((), None, None, False), auc, 1.0, rules.minimum_auc)
     headline = f"{model}: no AUC is given, since the table leaks"
-    content = _gather_content(verdict, checks, tables, rules, headline=headline, model=model, retrained=False)
+    content = _gather_content(verdict, checks, tables, rules, headline=headline, model=model, retrained="")
     return Audit(content, associations)
 
 
@@ -286,7 +286,7 @@ def _gather_content(
     *,
     headline: str,
     model: str,
-    retrained: bool,
+    retrained: str,
     additions: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """The content of ``audit.json``."""

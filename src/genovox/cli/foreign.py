@@ -105,7 +105,7 @@ def _read_cases(path: Path, predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd
     table = _read(path, ("case_id",)).reset_index(drop=True)
     _require_once(path, table, "case_id")
     scored = predictions.drop_duplicates("case_id").set_index("case_id")
-    absent = scored.index.difference(table["case_id"])
+    absent = scored.index.difference(pd.Index(table["case_id"]))
     if len(absent):
         raise TableError(
             f"{path} must hold every case of the predictions, got none of {_name(absent)} "

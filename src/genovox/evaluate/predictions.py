@@ -62,7 +62,12 @@ def complete_predictions(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
     Returns:
         The table with ``REQUIRED_COLUMNS``, and what was assumed, in words.
+
+    Raises:
+        TableError: If it is empty, or its validation rows name no fold.
     """
+    if table.empty:
+        raise TableError("predictions need at least one row, got a header alone; check that every score was written")
     notes = []
     assumed = {name: value for name, value in _ASSUMED.items() if name not in table.columns}
     if "fold" in assumed and "part" not in assumed and (table["part"] == "val").any():
