@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genovox.audit.checks import GROUPS
 from genovox.audit.leakage import check_leaks
 from genovox.audit.tables import Audit, Evidence, Tables, audit_tables
 from genovox.core.sections import AuditTable
@@ -101,6 +102,33 @@ def test_cases_folds_clinic_and_features_are_used_where_they_are() -> None:
     assert audit.content["rules"]["retrained"]
     assert [addition["base"] for addition in audit.content["additions"]] == ["age", "radiomics"]
     assert "vendor" in " ".join(audit.associations["column"])
+
+
+def test_every_check_stands_in_one_group() -> None:
+    content = _audit(Tables(_predictions(1, effect=2.0))).content
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert len(grouped) == len(set(grouped))
+    assert {check["name"] for check in content["checks"]} <= set(grouped)
+
+
+def test_a_fixed_part_alone_is_audited_with_folds_of_its_own_patients() -> None:
+    predictions = _predictions(6, effect=2.0, models=("light", "radiomics"))
+    fixed = predictions[predictions["part"] == "test"].assign(fold="fixed")
+    random = np.random.default_rng(1)
+    label = fixed.drop_duplicates("case_id")["label"].to_numpy()
+    told = random.random(PATIENTS) < 0.3 + 0.4 * label
+    cases = fixed.drop_duplicates("case_id")[["case_id", "patient_id", "family_id", "site", "label"]]
+    evidence = _gather(Tables(fixed, cases.assign(scan_vendor=np.where(told, "A", "B"))))
+    assert evidence.is_fixed
+    plan = evidence.folds
+    assert plan[plan["part"] == "test"]["case_id"].is_unique
+    assert set(plan["fold"]) == set("01234")
+    assert set(evidence.placed["fold"]) == set("01234")
+    content = audit_tables(evidence, RULES, leaks=[]).content
+    checks = {check["name"]: check for check in content["checks"]}
+    assert checks["metadata-label"]["figure"] > 0.55
+    assert checks["beyond-radiomics"]["status"] != "not-assessed"
+    assert "fixed test part" in content["headline"]
 
 
 def test_folds_that_leave_a_hospital_out_say_so() -> None:

@@ -332,3 +332,10 @@ def test_no_table_shares_a_field_it_does_not_validate() -> None:
 def test_snapshots_need_a_schedule_that_can_be_cut(tmp_path: Path, line: str, words: str) -> None:
     assert re.search(words, _refusal(tmp_path, _with("train", f"snapshots = 4\n{line}")))
     assert Study.load(_write(tmp_path, _with("train", "snapshots = 4"))).train.snapshots == 4
+
+
+def test_a_table_without_a_study_is_read_by_the_defaults() -> None:
+    assert Study.assume(("evaluate.resamples=300",)).evaluate.resamples == 300
+    assert Study.assume().audit.minimum_auc == 0.6
+    with pytest.raises(StudyError, match="resample"):
+        Study.assume(("evaluate.resample=300",))

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from genovox.core.artifacts import read_table
+from genovox.core.case import list_metadata
 from genovox.core.errors import DataError, TableError
 from genovox.core.study import Study
 from genovox.core.volume import Volume
 from genovox.dataset import features
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
-from genovox.dataset.features import FEATURES, find_guide, metadata_columns, open_features
+from genovox.dataset.features import FEATURES, find_guide, open_features
 from genovox.radiomics.measure import measure_features
 from tests.conftest import FinishedRun
 
@@ -112,7 +113,7 @@ def test_metadata_are_the_scans_columns(run: Path, study: Study) -> None:
     cases = _cases(run)[:3]
     table = open_features("metadata", study, run, cases)
     whole = read_table(run / "cohort" / "cases.csv")
-    assert list(table.columns) == metadata_columns(whole)
+    assert list(table.columns) == list_metadata(whole)
     assert "site" in table.columns
     assert not {"label", "patient_id", "family_id", "laterality"} & {*table.columns}
     assert table.index.tolist() == [case.case_id for case in cases]

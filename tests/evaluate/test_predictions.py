@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from genovox.core.errors import GenovoxError, LeakageError, SingleClassError, TableError, UsageError
-from genovox.evaluate.predictions import REQUIRED_COLUMNS, gather_units, validate_predictions
+from genovox.evaluate.predictions import REQUIRED_COLUMNS, complete_predictions, gather_units, validate_predictions
 from tests.evaluate.conftest import MakePredictions
 
 
@@ -150,3 +150,17 @@ def test_a_patient_has_the_highest_or_noisy_or_of_its_cases(make_predictions: Ma
 def test_every_error_is_meant_for_the_user() -> None:
     for error in (TableError, LeakageError, SingleClassError, UsageError):
         assert issubclass(error, GenovoxError)
+
+
+def test_what_another_tool_leaves_out_is_assumed_and_said() -> None:
+    bare = pd.DataFrame({"case_id": ["a", "b"], "patient_id": ["a", "b"], "label": [0, 1], "score": [0.2, 0.7]})
+    table, notes = complete_predictions(bare)
+    assert set(REQUIRED_COLUMNS) <= set(table.columns)
+    assert set(table["fold"]) == {"fixed"}
+    assert len(notes) == 2
+    assert len(validate_predictions(table, label_unit="patient")) == 2
+    assert complete_predictions(table)[1] == []
+    with pytest.raises(TableError, match="part without fold"):
+        complete_predictions(bare.assign(part=["val", "test"]))
+    with pytest.raises(TableError, match="header alone"):
+        complete_predictions(bare.iloc[:0])

@@ -2,8 +2,18 @@
 
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pandas as pd
 
+from genovox.evaluate.schema import (
+    BrierSplit,
+    CalibrationFigures,
+    Metric,
+    Ranks,
+    ReliabilityBin,
+    Subgroup,
+    SubgroupLevel,
+)
 from genovox.report import figures
 from genovox.report.axes import page_style, render_svg, start_axes
 
@@ -77,3 +87,68 @@ def test_balance_shows_each_variable_at_its_worst() -> None:
     assert {"before", "after"} <= set(texts)
     assert "grade" not in texts
     assert "after" not in figures.draw_balance(_balance("carriers"), "balance")
+
+
+def test_ranks_join_what_cannot_be_told_apart() -> None:
+    ranks = Ranks(
+        mean_ranks={"b": 2.4, "a": 1.2, "c": 2.4},
+        friedman_statistic=4.0,
+        friedman_p_value=0.1,
+        critical_difference=1.9,
+        not_distinguishable=[["a", "b", "c"]],
+        folds=5,
+        independent_folds=5,
+        note="",
+    )
+    svg = figures.draw_ranks(ranks, "ranks")
+    assert "Mean ranks of the models: a 1.20, b 2.40, c 2.40; closer than 1.90 is not distinguishable" in svg
+
+
+def test_decisions_say_where_a_model_is_of_use() -> None:
+    curve = pd.DataFrame(
+        {
+            "threshold": [0.1, 0.2, 0.3],
+            "net_benefit": [0.30, 0.25, 0.2],
+            "low": [np.nan] * 3,
+            "high": [np.nan] * 3,
+            "treat_all": [0.3, 0.2, 0.1],
+        }
+    )
+    assert "above both from 0.20 to 0.30" in figures.draw_decisions(curve, "d")
+    banded = curve.assign(net_benefit=curve["treat_all"], low=0.0, high=0.3)
+    assert "nowhere above both" in figures.draw_decisions(banded, "d")
+
+
+def test_reliability_and_subgroups_tell_their_figures(tiny: TinyRun) -> None:
+    metric = Metric(estimate=0.7, low=0.6, high=0.8, method="bootstrap")
+    split = BrierSplit(reliability=0, resolution=0, uncertainty=0, within=0)
+    point = ReliabilityBin(stated=0.3, observed=0.4, low=0.2, high=0.6, n=10)
+    found = CalibrationFigures(
+        slope=metric,
+        intercept=metric,
+        in_the_large=metric,
+        ece=metric,
+        ece_if_calibrated=0.1,
+        brier=metric,
+        scaled_brier=metric,
+        brier_split=split,
+        reliability=[point, point.model_copy(update={"low": None})],
+    )
+    assert "raw: slope 0.70" in figures.draw_reliability({"raw": found, "Platt": found}, "r")
+    none = Metric(estimate=None, low=None, high=None, method="too few")
+    levels = [
+        SubgroupLevel(level=name, n=20, positives=9, auc=auc)
+        for name, auc in (("x", metric), ("y", none), ("z", metric.model_copy(update={"low": None})))
+    ]
+    group = Subgroup(
+        column="scan_vendor",
+        levels=levels,
+        missing=0,
+        chi_square=None,
+        degrees_of_freedom=None,
+        p_value=None,
+        conclusion="not-assessed",
+    )
+    svg = figures.draw_subgroups([group], tiny.read().blocks("cross_validation")["light"], "s")
+    assert "vendor: x (9 of 20) 0.70 (0.60 to 0.80)" in svg
+    assert "too few patients" in svg

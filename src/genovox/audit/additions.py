@@ -1,6 +1,6 @@
 """What a score adds to what is known without it: scan metadata, the clinic, radiomics."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ NEARLY_FREE = 1e3
 """Strength of a penalty that only keeps separated classes from running away."""
 CALIPER_SD = 0.2
 _CLIP = 1e-6
+IDS = ("case_id", "patient_id", "family_id", "label", "fingerprint")
+"""Columns of a table that are never weighed."""
 _FURTHEST = 4.0
 
 
@@ -56,6 +58,13 @@ class Addition:
     def adds(self) -> bool:
         """Whether the interval of the added log odds lies above none."""
         return self.log_odds.low is not None and self.log_odds.low > 0
+
+
+def join_words(columns: Sequence[str]) -> str:
+    """Names of columns as a reader says them, four at most."""
+    words = [name.replace("_", " ") for name in columns[:4]]
+    words += [f"{len(columns) - 4} more"] if len(columns) > 4 else []
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def pair_scores(base: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:

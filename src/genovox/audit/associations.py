@@ -14,6 +14,7 @@ from genovox.baselines.ridge import balance_classes, fit_ridges
 from genovox.baselines.tabular import as_numbers
 from genovox.cohort.balance import WORTH_A_GATE
 from genovox.cohort.gates import compare_exclusions
+from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, draw_weights, summarise_draws
@@ -77,6 +78,17 @@ def find_place_column(cases: pd.DataFrame) -> str:
     return next((name for name in ("site", *SCANNER_COLUMNS) if name in cases and len(set(cases[name])) > 1), "")
 
 
+def leaves_sites_out(cases: pd.DataFrame, folds: pd.DataFrame) -> bool:
+    """Whether every fold tests hospitals that it did not learn from."""
+    site = cases.set_index("case_id")["site"]
+    if site.nunique() < 2 or (site == "").any():
+        return False
+    plan = folds[(folds["fold"] != FIXED) & folds["case_id"].isin(site.index)]
+    where = plan.assign(site=site[plan["case_id"]].to_numpy(), tested=plan["part"] == "test")
+    share = where.groupby(["repeat", "fold", "site"])["tested"].mean()
+    return bool(share.isin([0.0, 1.0]).all())
+
+
 def check_score_place(units: pd.DataFrame, places: pd.Series, *, name: str, resamples: int, seed: int) -> Check:
     """Can the place a scan was made at be told from the image's score, among patients of one class?
 
@@ -101,7 +113,14 @@ def check_score_place(units: pd.DataFrame, places: pd.Series, *, name: str, resa
     levels = sorted(counts.index[counts >= MINIMUM_CLUSTERS])
     if len(levels) < 2:
         text = f"fewer than two of {name} have {MINIMUM_CLUSTERS} patients or more"
-        return Check("score-place", question, "not-assessed", text, threshold, advice=f"Add {name} to the manifest.")
+        return Check(
+            "score-place",
+            question,
+            "not-assessed",
+            text,
+            threshold,
+            advice=f"Add the {name} of every case, in a column of that name.",
+        )
     labels, ranks = table["label"].to_numpy(), _rank_within(table["score"].to_numpy(), table["label"].to_numpy())
     aucs = _compare_places(ranks, labels, where[None], levels)[0]
     random = np.random.default_rng(seed)

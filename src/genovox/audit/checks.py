@@ -31,3 +31,39 @@ class Check:
     low: float | None = None
     high: float | None = None
     advice: str = ""
+
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Leakage": (
+        "fold-disjointness",
+        "study-disjointness",
+        "duplicate-volumes",
+        "near-duplicates",
+        "same-person",
+        "fitted-in-fold",
+        "early-stopping",
+        "test-threshold",
+        "validation-gap",
+    ),
+    "Confounding": (
+        "metadata-label",
+        "metadata-columns",
+        "exclusions",
+        "score-place",
+        "features-place",
+        "matched-pairs",
+    ),
+    "Controls": (
+        "label-permutation",
+        "like-permutation",
+        "pipeline-permutation",
+        "input-background",
+        "input-shuffled",
+        "input-no-lesion",
+        "input-phases",
+        "site-drop",
+        "earlier-image",
+    ),
+    "Baselines": ("beyond-clinical", "beyond-radiomics"),
+}
+"""Every check by what it is about, in the order in which it is shown."""

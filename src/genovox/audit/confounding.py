@@ -14,8 +14,7 @@ from genovox.audit.checks import Check, Status
 from genovox.baselines.ridge import balance_classes, fit_ridges
 from genovox.baselines.tabular import RIDGE, TabularModel, as_numbers, fit_logistic
 from genovox.cohort.splits import FIXED
-from genovox.core.case import SCAN_PREFIX
-from genovox.dataset import features
+from genovox.core.case import SCAN_PREFIX, list_metadata
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
 from genovox.evaluate.schema import LabelUnit, Metric
@@ -33,7 +32,7 @@ SCANNER_COLUMNS = tuple(
         "magnetic_field_strength",
     )
 )
-ADD_SCANNER = "Add vendor, model, field_strength and site to the manifest."
+ADD_SCANNER = "Add vendor, model, field_strength and site of every case, a column each."
 MATCH = (
     "Match carriers and non-carriers by scanner and protocol, or test within one scanner; "
     "find out why the metadata differ."
@@ -101,7 +100,7 @@ class MetadataFinding:
 
 def metadata_columns(cases: pd.DataFrame) -> tuple[str, ...]:
     """Columns of ``cases.csv`` that describe the scan rather than the patient, and vary."""
-    named = [*features.metadata_columns(cases), *(name for name in CIRCUMSTANCES if name in cases.columns)]
+    named = [*list_metadata(cases), *(name for name in CIRCUMSTANCES if name in cases.columns)]
     return tuple(name for name in named if len(set(cases[name])) > 1)
 
 

@@ -18,7 +18,7 @@ from genovox.audit.provenance import (
     read_histories,
 )
 from genovox.cohort.gates import find_duplicate_volumes
-from genovox.cohort.splits import FIXED
+from genovox.cohort.splits import FIXED, split_groups
 
 GROUPS = ("patient_id", "family_id")
 _PERSONAL = re.compile(
@@ -27,6 +27,7 @@ _PERSONAL = re.compile(
 """In a column's name as words: what belongs to a person rather than to a scan or a tumour."""
 _BY_CHANCE = 0.05
 """Pairs that may agree by chance before agreement says nothing."""
+_FOLDS = 5
 
 
 def check_leaks(
@@ -96,11 +97,12 @@ def check_folds(folds: pd.DataFrame | None, predictions: pd.DataFrame) -> Check:
         finding = "no patient stands in two parts, but who was trained on is not in the table; give the folds too"
         return Check("fold-disjointness", question, "not-assessed", finding, threshold)
     pairs = table.loc[table["fold"].astype(str) != FIXED, ["repeat", "fold"]].drop_duplicates()
+    where = f"any of {len(pairs)} folds" if len(pairs) else "the table"
     return Check(
         "fold-disjointness",
         question,
         "pass",
-        f"no patient or family stands in two parts of any of {len(pairs)} folds, and every test score is of its fold",
+        f"no patient or family stands in two parts of {where}, and every test score is of its fold",
         threshold,
         figure=0.0,
     )
@@ -203,6 +205,38 @@ def check_people(facts: pd.DataFrame) -> Check:
         figure=float(len(twins)),
         advice="Ask the hospital whether these ids are one person; if so, give them one patient_id and run again.",
     )
+
+
+def plan_tests(tested: pd.DataFrame) -> pd.DataFrame:
+    """A fold plan as far as test rows tell it: whoever is not tested in a fold may be learnt from."""
+    plans = []
+    for _, rows in tested.groupby(["repeat", "fold"]):
+        cases = tested[tested["repeat"] == rows["repeat"].iloc[0]].drop_duplicates("case_id")
+        part = np.where(cases["case_id"].isin(rows["case_id"]), "test", "train")
+        plan = cases[["case_id", "patient_id", "repeat"]].assign(fold=rows["fold"].iloc[0], part=part)
+        plans.append(plan)
+    return pd.DataFrame(pd.concat(plans, ignore_index=True))
+
+
+def fold_tests(tested: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Folds of the patients of a fixed test part, families together, for what is fitted on their metadata.
+
+    Args:
+        tested: Validated test rows of one model, each case once.
+        seed: Decides who is tested when.
+
+    Returns:
+        Up to five folds of one repeat; none that can be fitted where a class has one patient.
+    """
+    fewest = int(tested.groupby("label")["cluster"].nunique().min())
+    if fewest < 2:
+        return plan_tests(tested)
+    labels, clusters = tested["label"].to_numpy(), tested["cluster"].to_numpy()
+    plans = []
+    for number, (_, chosen) in enumerate(split_groups(labels, clusters, min(_FOLDS, fewest), seed)):
+        part = np.where(np.isin(np.arange(len(tested)), chosen), "test", "train")
+        plans.append(tested[["case_id", "patient_id"]].assign(repeat=0, fold=str(number), part=part))
+    return pd.concat(plans, ignore_index=True)
 
 
 def gather_facts(cases: pd.DataFrame, clinical: pd.DataFrame | None) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,9 @@ from genovox.cohort.splits import FIXED
 from genovox.cohort.stage import GROUPED, UNTESTED
 from genovox.core.artifacts import read_json, read_stage, read_table
 from genovox.core.errors import DataError
-from genovox.learning.journal import HISTORY
-from genovox.train.fitted import FITTED
-from genovox.train.plan import RECORD
-from genovox.volumes.nyul import LANDMARK_NAMES, StandardScale, learn_scale
+
+if TYPE_CHECKING:
+    from genovox.volumes.nyul import StandardScale
 
 LARGEST_GAP = 0.15
 """AUC by which choosing an epoch may flatter the validation patients."""
@@ -116,6 +116,10 @@ def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.D
 
 def read_histories(run: Path) -> dict[str, pd.DataFrame]:
     """``history.csv`` of every finished fold of a run, by its folder in ``train``."""
+    # Only a run needs what knows its folders, and that brings torch: a plain table is audited without.
+    from genovox.learning.journal import HISTORY  # noqa: PLC0415 - brings torch
+    from genovox.train.plan import RECORD  # noqa: PLC0415 - brings torch
+
     train = run / "train"
     return {
         str(path.parent.relative_to(train)): read_table(path).astype({"epoch": int, "validation_loss": float})
@@ -196,6 +200,9 @@ def check_validation_gap(predictions: pd.DataFrame) -> Check:
 
 def _refit_maps(run: Path, folds: pd.DataFrame) -> tuple[int, list[str]]:
     """How many maps of folds lie there, and those that the fold's training patients do not give."""
+    from genovox.train.fitted import FITTED  # noqa: PLC0415 - brings torch
+    from genovox.volumes.nyul import LANDMARK_NAMES, learn_scale  # noqa: PLC0415 - brings torch
+
     paths = sorted((run / "train").glob(f"*/repeat-*/fold-*/{FITTED}"))
     if not paths:
         return 0, []
@@ -215,8 +222,10 @@ def _refit_maps(run: Path, folds: pd.DataFrame) -> tuple[int, list[str]]:
     return len(paths), wrong
 
 
-def _read_scale(path: Path) -> StandardScale | None:
+def _read_scale(path: Path) -> "StandardScale | None":
     """A fold's map, or None where it is damaged."""
+    from genovox.volumes.nyul import StandardScale  # noqa: PLC0415 - brings torch
+
     try:
         return StandardScale.from_dict(read_json(path))
     except DataError:

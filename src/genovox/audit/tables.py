@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 
 from genovox.audit.additions import (
+    IDS,
     Addition,
     check_addition,
     check_matched,
     describe_additions,
+    join_words,
     match_pairs,
     measure_addition,
     pair_scores,
@@ -23,6 +24,7 @@ from genovox.audit.associations import (
     check_score_place,
     compare_columns,
     find_place_column,
+    leaves_sites_out,
 )
 from genovox.audit.checks import Check
 from genovox.audit.confounding import (
@@ -45,7 +47,8 @@ from genovox.audit.controls import (
     permute_pipeline,
     stratify_units,
 )
-from genovox.audit.verdict import reach_verdict
+from genovox.audit.leakage import fold_tests, plan_tests
+from genovox.audit.verdict import Verdict, describe_headline, reach_verdict
 from genovox.cohort.gates import EXCLUSIONS, split_labels
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
@@ -90,9 +93,12 @@ class Evidence:
         auc: Its headline.
         block: Its figures, as ``metrics.json`` holds them.
         cases: Labelled cases, label as integer; made of the predictions where there is no table of cases.
-        folds: The fold plan; made of the predictions where there is none.
-        tested: Its validated test rows, without a fixed test part.
+        folds: The fold plan; made of the predictions where there is none. Of a table with a fixed test part alone:
+            folds of the tested patients, for what is fitted on metadata.
+        tested: Its validated test rows: those of the folds, or of the fixed part where there are no others.
         units: The same as they are scored.
+        placed: The same in the fold of ``folds`` that tests them; one network scored all, so scores compare anywhere.
+        is_fixed: Whether a fixed test part is all there is.
         resamples: Resamples of every interval.
         seed: Of everything random.
     """
@@ -107,6 +113,8 @@ class Evidence:
     folds: pd.DataFrame
     tested: pd.DataFrame
     units: pd.DataFrame
+    placed: pd.DataFrame
+    is_fixed: bool
     resamples: int
     seed: int
 
@@ -124,20 +132,28 @@ class Evidence:
             TableError, LeakageError, SingleClassError: As ``validate_predictions``.
         """
         model, label_unit = metrics["primary"], metrics["label_unit"]
-        block = metrics["models"][model]["cross_validation"]
+        figures = metrics["models"][model]
+        is_fixed = figures["cross_validation"] is None
+        block = figures["fixed"] if is_fixed else figures["cross_validation"]
         predictions = tables.predictions
         table = validate_predictions(predictions[predictions["model"] == model], label_unit=label_unit)
-        tested = table[(table["part"] == "test") & (table["fold"] != FIXED)]
+        tested = table[(table["part"] == "test") & ((table["fold"] == FIXED) == is_fixed)]
         cases = table.drop_duplicates("case_id") if tables.cases is None else tables.cases
         cases = cases.assign(label=cases["label"].astype(int))
         for name in ("family_id", "site"):
             if name not in cases:
                 cases[name] = ""
-        folds = _plan_of_tests(tested) if tables.folds is None else tables.folds.astype({"repeat": int})
         score: PatientScore = metrics["patient_score"]
-        units = gather_units(tested, label_unit=label_unit, patient_score=score)
+        units = placed = gather_units(tested, label_unit=label_unit, patient_score=score)
+        if is_fixed:
+            folds = fold_tests(tested, seed=seed)
+            place = folds[folds["part"] == "test"].drop_duplicates(f"{label_unit}_id").set_index(f"{label_unit}_id")
+            placed = units.assign(repeat=0, fold=units["unit"].map(place["fold"]))
+        else:
+            folds = plan_tests(tested) if tables.folds is None else tables.folds.astype({"repeat": int})
         auc = Metric(**block["metrics"]["roc_auc"])
-        return cls(tables, model, label_unit, score, auc, block, cases, folds, tested, units, resamples, seed)
+        what = (tables, model, label_unit, score, auc, block)
+        return cls(*what, cases, folds, tested, units, placed, is_fixed, resamples, seed)
 
     @property
     def unit(self) -> str:
@@ -147,7 +163,7 @@ class Evidence:
     def score_by(self, table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         """The units' rows beside out-of-fold scores of columns of a table with a row a case; none if too few."""
         scored = score_columns(measure_columns(table, columns), self.folds, tuple(columns), self.seed)
-        return scored if scored.empty else pair_scores(gather_scores(scored, self.unit), self.units)
+        return scored if scored.empty else pair_scores(gather_scores(scored, self.unit), self.placed)
 
 
 @dataclass(frozen=True)
@@ -184,19 +200,19 @@ def audit_tables(
     how: dict[str, Any] = {"resamples": evidence.resamples, "seed": evidence.seed}
     known = join_circumstances(cases, tables.clinic)
     finding = weigh_metadata(
-        known, evidence.folds, evidence.units, label_unit=evidence.label_unit, useful_auc=rules.minimum_auc, **how
+        known, evidence.folds, evidence.placed, label_unit=evidence.label_unit, useful_auc=rules.minimum_auc, **how
     )
     associations = compare_columns(known, metadata_columns(known), unit=evidence.unit)
     additions = {name: addition for name, addition in _weigh_baselines(evidence).items() if addition}
     permutations = _permute(evidence, rules, finding)
     if retrained:
         permutations["pipeline-permutation"] = retrained
-    by_site = auc if _leaves_sites_out(evidence) else None
+    by_site = auc if not evidence.is_fixed and leaves_sites_out(cases, evidence.folds) else None
     checks = [
         *leaks,
         check_metadata(finding),
         check_columns(associations),
-        _check_exclusions(evidence),
+        _check_exclusions(tables, cases),
         *_check_places(evidence),
         check_matched(*_match(finding, how)),
         *(
@@ -229,59 +245,77 @@ def audit_tables(
         largest_p=rules.permutation_p,
         clinical=additions.get("clinical"),
     )
-    content = {
+    content = _gather_content(
+        verdict,
+        checks,
+        tables,
+        rules,
+        headline=describe_headline(
+            evidence.model, auc, evidence.block, evidence.label_unit, is_fixed=evidence.is_fixed
+        ),
+        model=evidence.model,
+        retrained=deciding.retrained,
+        additions=describe_additions(additions),
+    )
+    return Audit(content, associations)
+
+
+def audit_leaking(tables: Tables, cases: pd.DataFrame, rules: AuditTable, *, leaks: Sequence[Check]) -> Audit:
+    """What can be said of tables whose leak leaves no figure to believe: the verdict is ``leaking``.
+
+    Args:
+        tables: What there is.
+        cases: A row a labelled case: ``case_id, patient_id, family_id, site, label``, and what is known of the scans.
+        rules: The study's ``[audit]``.
+        leaks: From ``leakage.check_leaks``; at least one leak check fails.
+    """
+    known = join_circumstances(cases, tables.clinic)
+    associations = compare_columns(known, metadata_columns(known), unit="patient_id")
+    checks = [*leaks, check_columns(associations), _check_exclusions(tables, cases)]
+    model, note = str(tables.predictions["model"].iloc[0]), "a leak"
+    auc = Metric(estimate=None, low=None, high=None, method="not defined", note=note)
+    verdict = reach_verdict(checks, MetadataFinding((), None, None, False), auc, 1.0, rules.minimum_auc)
+    headline = f"{model}: no AUC is given, since the table leaks"
+    content = _gather_content(verdict, checks, tables, rules, headline=headline, model=model, retrained="")
+    return Audit(content, associations)
+
+
+def _gather_content(
+    verdict: Verdict,
+    checks: Sequence[Check],
+    tables: Tables,
+    rules: AuditTable,
+    *,
+    headline: str,
+    model: str,
+    retrained: str,
+    additions: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """The content of ``audit.json``."""
+    return {
         **asdict(verdict),
-        "headline": describe_headline(evidence.model, auc, evidence.block, evidence.label_unit),
-        "model": evidence.model,
+        "headline": headline,
+        "model": model,
         "rules": {
             "minimum_auc": rules.minimum_auc,
             "permutation_p": rules.permutation_p,
             "confidence": 0.95,
-            "retrained": deciding.retrained,
+            "retrained": retrained,
         },
         "checks": [asdict(check) for check in checks],
-        "additions": describe_additions(additions),
+        "additions": list(additions),
         "accepted": dict(tables.accepted),
     }
-    return Audit(content, associations)
 
 
-def describe_headline(model: str, auc: Metric, block: dict[str, Any], label_unit: str) -> str:
-    """The study's one figure, in one line."""
-    unit = "patients" if label_unit == "patient" else "cases"
-    who = f"{block['n_positive']} positive and {block['n_negative']} negative {unit}"
-    if label_unit == "case":
-        who += f" of {block['n_patients']} patients"
-    if auc.estimate is None:
-        return f"{model}: AUC not defined; {who}"
-    interval = (
-        f"(95% interval {auc.low:.2f} to {auc.high:.2f})"
-        if auc.low is not None and auc.high is not None
-        else "(too few patients for an interval)"
-    )
-    return f"{model}: AUC {auc.estimate:.2f} {interval}, mean within fold; {who}"
-
-
-def _plan_of_tests(tested: pd.DataFrame) -> pd.DataFrame:
-    """A fold plan as far as test rows tell it: whoever is not tested in a fold may be learnt from."""
-    plans = []
-    for _, rows in tested.groupby(["repeat", "fold"]):
-        cases = tested[tested["repeat"] == rows["repeat"].iloc[0]].drop_duplicates("case_id")
-        part = np.where(cases["case_id"].isin(rows["case_id"]), "test", "train")
-        plan = cases[["case_id", "patient_id", "repeat"]].assign(fold=rows["fold"].iloc[0], part=part)
-        plans.append(plan)
-    return pd.DataFrame(pd.concat(plans, ignore_index=True))
-
-
-def _check_exclusions(evidence: Evidence) -> Check:
-    tables = evidence.tables
+def _check_exclusions(tables: Tables, cases: pd.DataFrame) -> Check:
     if tables.exclusions is None:
         question, threshold = (
             "Were carriers and non-carriers left out alike?",
             "a one-sided loss changes who is compared",
         )
         return Check("exclusions", question, "not-assessed", "no table of exclusions was given", threshold)
-    known = evidence.cases.assign(label=evidence.cases["label"].astype(str))
+    known = cases.assign(label=cases["label"].astype(str))
     return check_exclusions(*split_labels(known, tables.exclusions), tables.accepted.get(EXCLUSIONS, ""))
 
 
@@ -332,38 +366,18 @@ def _weigh_baselines(evidence: Evidence) -> dict[str, Addition | None]:
     found: dict[str, Addition | None] = {}
     clinic = evidence.tables.clinic
     if clinic is not None and evidence.model != "clinical":
-        columns = [name for name in clinic.columns if name not in _IDS and len(set(clinic[name])) > 1]
+        columns = [name for name in clinic.columns if name not in IDS and len(set(clinic[name])) > 1]
         if columns:
             ids = ["case_id", "patient_id", "family_id", "label"]
             paired = evidence.score_by(evidence.cases[ids].merge(clinic[["case_id", *columns]], on="case_id"), columns)
-            found["clinical"] = None if paired.empty else measure_addition(_join_words(columns), paired, **how)
+            found["clinical"] = None if paired.empty else measure_addition(join_words(columns), paired, **how)
     predictions = evidence.tables.predictions
     if evidence.model != "radiomics" and (predictions["model"] == "radiomics").any():
         table = validate_predictions(predictions[predictions["model"] == "radiomics"], label_unit=evidence.label_unit)
-        tested = table[(table["part"] == "test") & (table["fold"] != FIXED)]
+        tested = table[(table["part"] == "test") & ((table["fold"] == FIXED) == evidence.is_fixed)]
         base = gather_units(tested, label_unit=evidence.label_unit, patient_score=evidence.patient_score)
         found["radiomics"] = measure_addition("radiomics", pair_scores(base, evidence.units), **how)
     return found
-
-
-_IDS = ("case_id", "patient_id", "family_id", "label", "fingerprint")
-
-
-def _join_words(columns: Sequence[str]) -> str:
-    words = [name.replace("_", " ") for name in columns[:4]]
-    words += [f"{len(columns) - 4} more"] if len(columns) > 4 else []
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _leaves_sites_out(evidence: Evidence) -> bool:
-    """Whether every fold tests hospitals that it did not learn from."""
-    site = evidence.cases.set_index("case_id")["site"]
-    if site.nunique() < 2 or (site == "").any():
-        return False
-    plan = evidence.folds[(evidence.folds["fold"] != FIXED) & evidence.folds["case_id"].isin(site.index)]
-    where = plan.assign(site=site[plan["case_id"]].to_numpy(), tested=plan["part"] == "test")
-    share = where.groupby(["repeat", "fold", "site"])["tested"].mean()
-    return bool(share.isin([0.0, 1.0]).all())
 
 
 def _drop_sites(evidence: Evidence) -> tuple[Metric, Metric] | None:

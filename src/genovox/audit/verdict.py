@@ -1,7 +1,7 @@
 """The verdict: fixed rules, one word and one paragraph."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from genovox.audit.additions import Addition
 from genovox.audit.checks import Check
@@ -87,6 +87,25 @@ def reach_verdict(
     if word == "signal":
         paragraph += _weigh_signal(confounding, beyond, clinical, auc, minimum_auc)
     return Verdict(word, confounding, beyond, paragraph, _next_steps(word, beyond, checks))
+
+
+def describe_headline(
+    model: str, auc: Metric, block: dict[str, Any], label_unit: str, *, is_fixed: bool = False
+) -> str:
+    """The study's one figure, in one line."""
+    unit = "patients" if label_unit == "patient" else "cases"
+    who = f"{block['n_positive']} positive and {block['n_negative']} negative {unit}"
+    if label_unit == "case":
+        who += f" of {block['n_patients']} patients"
+    if auc.estimate is None:
+        return f"{model}: AUC not defined; {who}"
+    interval = (
+        f"(95% interval {auc.low:.2f} to {auc.high:.2f})"
+        if auc.low is not None and auc.high is not None
+        else "(too few patients for an interval)"
+    )
+    where = "fixed test part" if is_fixed else "mean within fold"
+    return f"{model}: AUC {auc.estimate:.2f} {interval}, {where}; {who}"
 
 
 _PARAGRAPHS = {

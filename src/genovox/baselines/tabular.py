@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ from threadpoolctl import threadpool_limits
 from genovox.cohort.splits import connect_groups
 from genovox.core.artifacts import read_json, write_json
 from genovox.core.errors import DataError, SingleClassError
-from genovox.dataset.cases import PreparedCase
+
+if TYPE_CHECKING:
+    from genovox.dataset.cases import PreparedCase
 
 FORMAT = 1
 """Raised by one whenever the same table and seed give another fit."""
@@ -154,9 +156,9 @@ def fit_tabular(
     name: str,
     features: pd.DataFrame,
     *,
-    training: Sequence[PreparedCase],
-    validation: Sequence[PreparedCase] = (),
-    test: Sequence[PreparedCase] = (),
+    training: "Sequence[PreparedCase]",
+    validation: "Sequence[PreparedCase]" = (),
+    test: "Sequence[PreparedCase]" = (),
     seed: int,
 ) -> TabularFit:
     """Fit a model of table columns on a fold's training patients and score all of the fold.

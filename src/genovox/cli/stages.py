@@ -19,6 +19,7 @@ from genovox.cli.options import (
     Verbose,
     Workers,
 )
+from genovox.cli.tables import audit, evaluate
 
 if TYPE_CHECKING:
     from genovox.core.study import Study
@@ -86,44 +87,6 @@ def preprocess(
             typer.echo(f"-> {path}")
 
 
-def audit(
-    study: StudyPath,
-    assignments: Assignments = None,
-    out: Out = None,
-    workers: Workers = None,
-    device: Device = "auto",
-    accept: Accept = None,
-    reason: Reason = "",
-    *,
-    permute_pipeline: Annotated[
-        int,
-        typer.Option(
-            "--permute-pipeline",
-            metavar="N",
-            min=0,
-            help="Train the primary model anew on N deals of the labels; each costs a whole training.",
-            show_default=False,
-        ),
-    ] = 0,
-    as_json: Json = False,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Check: is it biology, the scanner, or chance?
-
-    With --permute-pipeline the networks themselves are asked what chance would have scored; p is never below
-    1 / (1 + N). Interrupted, the same command goes on.
-
-    Example: genovox audit runs/my-study --permute-pipeline 100
-    """
-    from genovox.cli.road import Settings, travel
-
-    chosen = [*(assignments or ()), *([f"audit.permute_pipeline={permute_pipeline}"] if permute_pipeline else ())]
-    settings = Settings(tuple(chosen), out, workers, device, as_json, dry_run, accept or [], reason)
-    travel(study, ("audit",), settings, quiet=quiet, verbose=verbose)
-
-
 def _draw_augmentation(study: "Study", run: Path) -> Path:
     """The sheet of the study's preset, on the first case."""
     import numpy as np
@@ -161,7 +124,7 @@ STAGE_VERBS = (
         "pretrain study.toml",
     ),
     _make_verb("train", "Train and score every network of every fold; finished folds are kept.", "train study.toml"),
-    _make_verb("evaluate", "Compute figures with intervals from the predictions.", "evaluate runs/my-study"),
+    evaluate,
     audit,
     _make_verb("explain", "Show where the networks looked, in the space of the scans.", "explain runs/my-study"),
     _make_verb("report", "Put the whole study on one page.", "report runs/my-study"),

@@ -23,6 +23,11 @@ COLUMNS = (
 )
 
 
+def list_metadata(cases: pd.DataFrame) -> list[str]:
+    """Columns of a table of cases that describe the scan rather than the patient."""
+    return [name for name in cases.columns if name.startswith(SCAN_PREFIX) or name in ("site", "phase_times_s")]
+
+
 @dataclass(frozen=True)
 class Case:
     """One row of ``cohort/cases.csv``.

@@ -107,6 +107,18 @@ class Study(Table):
             _assign(snapshot["study"], assignment)
         return cls._build(snapshot["study"], str(path), (run / snapshot["root"]).resolve())
 
+    @classmethod
+    def assume(cls, assignments: tuple[str, ...] = ()) -> Self:
+        """The study that a table without a study file is read as: the defaults, and what is assigned.
+
+        Raises:
+            StudyError: If an assignment breaks a rule.
+        """
+        content: dict[str, Any] = {"cohort": {"images": "manifest.csv", "labels": "labels.csv"}}
+        for assignment in assignments:
+            _assign(content, assignment)
+        return cls._build(content, "--set", Path())
+
     def locate_images(self) -> Path:
         """The DICOM tree or manifest that ``cohort.images`` names.
 

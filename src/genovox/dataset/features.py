@@ -10,7 +10,7 @@ import pandas as pd
 
 from genovox.cohort.stage import CLINICAL
 from genovox.core.artifacts import hash_content, read_table, write_table
-from genovox.core.case import SCAN_PREFIX
+from genovox.core.case import list_metadata
 from genovox.core.errors import DataError, TableError
 from genovox.core.study import Study
 from genovox.core.tasks import refuse_machine_failures, run_many, show_progress
@@ -65,7 +65,7 @@ def open_features(model: str, study: Study, run: Path, cases: Sequence[PreparedC
         return _measure_all(study, run, cases, workers).loc[case_ids]
     if model == "metadata":
         table = read_table(run / "cohort" / "cases.csv", required=("case_id",)).set_index("case_id")
-        return table[metadata_columns(table)].loc[case_ids]
+        return table[list_metadata(table)].loc[case_ids]
     path = run / "cohort" / CLINICAL
     if not path.exists():
         raise TableError(
@@ -73,11 +73,6 @@ def open_features(model: str, study: Study, run: Path, cases: Sequence[PreparedC
             "the run has none; give cohort.clinical, or leave clinical out"
         )
     return read_table(path, required=("case_id",)).set_index("case_id").loc[case_ids]
-
-
-def metadata_columns(cases: pd.DataFrame) -> list[str]:
-    """Columns of ``cohort/cases.csv`` that describe the scan rather than the patient."""
-    return [name for name in cases.columns if name.startswith(SCAN_PREFIX) or name in ("site", "phase_times_s")]
 
 
 def find_guide(channels: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from genovox.evaluate.schema import LabelUnit, PatientScore
 
 REQUIRED_COLUMNS = ("case_id", "patient_id", "model", "repeat", "fold", "part", "label", "score")
 _SCORE_OF_CASES: dict[PatientScore, str] = {"mean": "mean", "max": "max", "noisy-or": "prod"}
+_ASSUMED = {"model": "model", "repeat": "0", "fold": FIXED, "part": "test"}
 _ROW_KEY = ["model", "repeat", "fold", "part", "case_id"]
 
 
@@ -51,6 +52,33 @@ def validate_predictions(predictions: pd.DataFrame, *, label_unit: LabelUnit) ->
                 "widen the cohort or check its labels"
             )
     return table
+
+
+def complete_predictions(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Add what another tool's table leaves out: one model, scored once on a fixed test part.
+
+    Args:
+        table: At least ``case_id, patient_id, label, score``.
+
+    Returns:
+        The table with ``REQUIRED_COLUMNS``, and what was assumed, in words.
+
+    Raises:
+        TableError: If it is empty, or its validation rows name no fold.
+    """
+    if table.empty:
+        raise TableError("predictions need at least one row, got a header alone; check that every score was written")
+    notes = []
+    assumed = {name: value for name, value in _ASSUMED.items() if name not in table.columns}
+    if "fold" in assumed and "part" not in assumed and (table["part"] == "val").any():
+        raise TableError(
+            "a table with validation rows must say of which fold they are, got part without fold; add a column fold"
+        )
+    if "fold" in assumed:
+        notes.append("no column fold: every row is taken as a fixed test part that was scored once")
+    if "model" in assumed:
+        notes.append('no column model: every score is taken as of one model, named "model"')
+    return table.assign(**assumed), notes
 
 
 def gather_units(table: pd.DataFrame, *, label_unit: LabelUnit, patient_score: PatientScore = "mean") -> pd.DataFrame:
@@ -133,7 +161,9 @@ def _require_consistency(table: pd.DataFrame, label_unit: LabelUnit) -> None:
             name = several.index[several > 1][0]
             values = sorted(table.loc[table[key] == name, value].unique().tolist())
             advice = (
-                "; if labels belong to cases, say label_unit='case'" if key == "patient_id" else "; correct the table"
+                "; if labels belong to cases, say label_unit='case' (--label-unit case)"
+                if key == "patient_id"
+                else "; correct the table"
             )
             raise TableError(f"a {key} has one {value}, got {values} for {name}{advice}")
     if not (table["part"] == "test").any():

@@ -7,7 +7,7 @@ import pandas as pd
 from genovox.cohort.stage import CLINICAL
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json, write_table
 from genovox.core.study import Study
-from genovox.evaluate.evaluation import evaluate_predictions
+from genovox.evaluate.evaluation import Evaluation, evaluate_predictions
 
 FORMAT = 2
 
@@ -41,15 +41,20 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noq
         cost_ratio=study.evaluate.cost_ratio,
         target_prevalence=study.evaluate.target_prevalence,
     )
-    write_json(stage.folder / "metrics.json", evaluation.metrics)
-    write_json(stage.folder / "comparison.json", evaluation.comparison)
-    write_json(stage.folder / "operating_points.json", evaluation.operating_points)
-    write_json(stage.folder / "calibration.json", evaluation.calibration)
-    write_json(stage.folder / "subgroups.json", evaluation.subgroups)
-    write_table(stage.folder / "calibrated.csv", evaluation.calibrated)
-    write_table(stage.folder / "confusion.csv", evaluation.confusion)
+    write_evaluation(stage.folder, evaluation)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Write all files of the stage into a folder."""
+    write_json(folder / "metrics.json", evaluation.metrics)
+    write_json(folder / "comparison.json", evaluation.comparison)
+    write_json(folder / "operating_points.json", evaluation.operating_points)
+    write_json(folder / "calibration.json", evaluation.calibration)
+    write_json(folder / "subgroups.json", evaluation.subgroups)
+    write_table(folder / "calibrated.csv", evaluation.calibrated)
+    write_table(folder / "confusion.csv", evaluation.confusion)
     for name, curve in evaluation.curves.items():
-        write_table(stage.folder / "curves" / f"{name}.csv", curve)
+        write_table(folder / "curves" / f"{name}.csv", curve)
 
 
 def read_facts(run: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from genovox.core.case import SCAN_PREFIX
-from genovox.evaluate.schema import Block
+from genovox.evaluate.schema import Block, CalibrationFigures, Ranks, Subgroup
 from genovox.report.axes import (
     ACCENT,
     INK,
@@ -221,6 +221,90 @@ def draw_headline(block: Block, minimum_auc: float) -> Markup:
         axes.tick_params(length=0)
         said = f"AUC {write_number(auc.estimate)}, interval {write_interval(auc.low, auc.high) or 'none'}"
         return render_svg(figure, "headline", f"{said}; chance 0.50, useful from {minimum_auc:.2f}")
+
+
+def draw_ranks(ranks: Ranks, name: str) -> Markup:
+    """Mean ranks of the models on a line, those that cannot be told apart joined (a critical-difference picture)."""
+    ordered = sorted(ranks.mean_ranks.items(), key=lambda entry: entry[1])
+    with page_style():
+        figure, axes = start_axes(430, 74 + 24 * len(ordered) + 14 * len(ranks.not_distinguishable))
+        top = -0.5 * len(ranks.not_distinguishable)
+        for row, (model, rank) in enumerate(ordered, 1):
+            axes.plot([rank, rank], [top, row], color=LINE, linewidth=1)
+            axes.scatter([rank], [top], s=42, color=ACCENT, linewidths=0, zorder=3)
+            axes.text(rank, row + 0.05, f"{model}  {rank:.2f}", ha="center", va="top", fontsize=10)
+        for row, run in enumerate(ranks.not_distinguishable, 1):
+            ends = [ranks.mean_ranks[model] for model in run]
+            axes.plot([min(ends), max(ends)], [top + 0.5 * row] * 2, color=INK, linewidth=3.5)
+        axes.set(xlim=(0.7, len(ordered) + 0.3), ylim=(len(ordered) + 1.0, top - 0.6), yticks=[])
+        axes.set_xticks(range(1, len(ordered) + 1))
+        axes.set_xlabel("mean rank by AUC over test folds; 1 is the highest")
+        axes.spines["left"].set_visible(False)
+        said = ", ".join(f"{model} {rank:.2f}" for model, rank in ordered)
+        apart = f"; closer than {ranks.critical_difference:.2f} is not distinguishable"
+        return render_svg(figure, name, f"Mean ranks of the models: {said}{apart}")
+
+
+def draw_reliability(kinds: Mapping[str, CalibrationFigures], name: str) -> Markup:
+    """Observed share against stated probability, before and after calibration, and the diagonal of truth."""
+    with page_style():
+        figure, axes = start_axes(330, 310)
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, dashes=(3, 3))
+        said = []
+        for (kind, figures), (colour, marker) in zip(kinds.items(), ((OTHER, "s"), (ACCENT, "o")), strict=False):
+            points = figures.reliability
+            stated, observed = [point.stated for point in points], [point.observed for point in points]
+            for point in points:
+                if point.low is not None and point.high is not None:
+                    axes.plot([point.stated] * 2, [point.low, point.high], color=colour, linewidth=1, alpha=0.6)
+            axes.plot(stated, observed, color=colour, linewidth=1.6, marker=marker, markersize=5)
+            said.append(f"{kind}: slope {write_number(figures.slope.estimate)}")
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="Probability stated", ylabel="Share observed")
+        axes.set_aspect("equal")
+        return render_svg(figure, name, f"Reliability curves, observed against stated; {', '.join(said)}")
+
+
+def draw_decisions(curve: pd.DataFrame, name: str) -> Markup:
+    """Net benefit of the model, of treating everybody and of treating nobody, by threshold."""
+    with page_style():
+        figure, axes = start_axes(330, 310)
+        axes.plot(curve["threshold"], curve["treat_all"], color=OTHER, linewidth=1.4)
+        axes.axhline(0, color=MUTED, linewidth=1, dashes=(3, 3))
+        if curve["low"].notna().any():
+            axes.fill_between(curve["threshold"], curve["low"], curve["high"], color=ACCENT, alpha=BAND, linewidth=0)
+        axes.plot(curve["threshold"], curve["net_benefit"], color=ACCENT, linewidth=2)
+        highest = float(np.nanmax(curve[["net_benefit", "treat_all"]].to_numpy()))
+        axes.set(xlim=(0, 1), ylim=(-0.35 * highest, 1.15 * highest))
+        axes.set(xlabel="Threshold probability", ylabel="Net benefit")
+        above = curve["threshold"][curve["net_benefit"] > np.maximum(curve["treat_all"], 0) + 1e-12]
+        said = f"above both from {above.min():.2f} to {above.max():.2f}" if len(above) else "nowhere above both"
+        return render_svg(figure, name, f"Decision curve: net benefit of the model is {said} of treating all and none")
+
+
+def draw_subgroups(groups: list[Subgroup], block: Block, name: str) -> Markup:
+    """The AUC in each level of each column with its interval, and that of everybody."""
+    rows = [
+        (group.column.removeprefix(SCAN_PREFIX).replace("_", " "), level) for group in groups for level in group.levels
+    ]
+    labels = [f"{column}: {level.level} ({level.positives} of {level.n})" for column, level in rows]
+    with page_style():
+        figure, axes = _start_rows(labels, 560)
+        shown, words = [], []
+        whole = block.metrics.roc_auc.estimate
+        if whole is not None:
+            axes.axvline(whole, color=ACCENT, linewidth=1, alpha=0.6, zorder=0)
+        for row, (_, level) in enumerate(rows):
+            auc = level.auc
+            if auc.estimate is None:
+                axes.text(0.51, row, "too few patients", va="center", color=MUTED, fontsize=9.5)
+                continue
+            if auc.low is not None and auc.high is not None:
+                axes.plot([auc.low, auc.high], [row, row], color=ACCENT, linewidth=2)
+            axes.scatter([auc.estimate], [row], s=44, marker="s", color=ACCENT, linewidths=0, zorder=3)
+            words.append(f"{labels[row]} {auc.estimate:.2f} ({write_interval(auc.low, auc.high) or 'no interval'})")
+            shown += [auc.low, auc.estimate, auc.high]
+        _finish_rows(axes, shown, "AUC with 95% interval")
+        return render_svg(figure, name, "AUC by subgroup: " + "; ".join(words))
 
 
 def _draw_curve(axes: Axes, curve: pd.DataFrame, x: str, y: str) -> None:

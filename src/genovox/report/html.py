@@ -5,7 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from genovox import __version__
-from genovox.report import figures, tables
+from genovox.report import evaluation, figures, tables
 from genovox.report.flow import draw_inclusions
 from genovox.report.pictures import show_maps, show_quality
 from genovox.report.results import BLOCKS, Results
@@ -48,7 +48,9 @@ def render_page(results: Results) -> str:
             model: figures.draw_histories(results.read_histories(model), f"{model}-history")
             for model in results.networks
         },
-        checks=tables.tabulate_checks(results),
+        checks=tables.group_checks(results),
+        associations=evaluation.list_associations(results),
+        subgroups=_describe_subgroups(results),
         quality=show_quality(results),
         warned=int((results.prepared["warnings"] != "").sum()),
         maps=show_maps(results),
@@ -99,6 +101,10 @@ def _describe_block(results: Results, name: str) -> dict[str, Any]:
         "metrics": metrics,
         "notes": tables.mark_notes(metrics),
         "comparison": tables.tabulate_comparison(results, name),
+        "intervals": {model: evaluation.list_intervals(block) for model, block in blocks.items()},
+        "pairs": evaluation.list_pairs(results, name),
+        "ranks": _draw_ranks(results, name),
+        "probabilities": {model: _describe_probabilities(results, model, name) for model in blocks},
         "forest": figures.draw_forest(blocks, f"{name}-forest"),
         "fold_scores": figures.draw_fold_scores(blocks, f"{name}-folds"),
         "figures": {model: _draw_model(results, model, name) for model in blocks},
@@ -106,6 +112,47 @@ def _describe_block(results: Results, name: str) -> dict[str, Any]:
         "skipped": {model: block.skipped_folds for model, block in blocks.items()},
         "methods": sorted({auc.method for block in blocks.values() if (auc := block.metrics.roc_auc).low is not None}),
     }
+
+
+def _draw_ranks(results: Results, name: str) -> dict[str, Any] | None:
+    ranks = results.comparison.ranks
+    if name == "fixed" or ranks is None or len(ranks.mean_ranks) < 3:
+        return None
+    return {"content": ranks, "svg": figures.draw_ranks(ranks, "ranks")}
+
+
+def _describe_probabilities(results: Results, model: str, name: str) -> dict[str, Any]:
+    """Calibration, decisions and operating points of one model on one set of test rows."""
+    block, stem = getattr(results.calibration.models[model], name), f"{name}-{model}"
+    kinds = [kind for kind in ("raw", results.calibration.map) if kind in block.figures]
+    curve = results.read_decisions(model, name)
+    sets, why = evaluation.list_conformal(block)
+    return {
+        "kinds": [evaluation.MAPS[kind] for kind in kinds],
+        "calibration": evaluation.list_calibration(block, kinds),
+        "missing": block.not_assessed.get(results.calibration.map, ""),
+        "reliability": figures.draw_reliability(
+            {evaluation.MAPS[kind]: block.figures[kind] for kind in kinds}, f"{stem}-reliability"
+        )
+        if kinds
+        else "",
+        "decisions": figures.draw_decisions(curve, f"{stem}-decisions") if curve["net_benefit"].notna().any() else "",
+        "points": evaluation.list_operating_points(results, model, name),
+        "conformal": sets,
+        "no_sets": why,
+    }
+
+
+def _describe_subgroups(results: Results) -> dict[str, Any] | None:
+    """The primary model in each level of what is known; None where nothing varies."""
+    primary = results.metrics.primary
+    groups = results.subgroups.models.get(primary, [])
+    if not groups:
+        return None
+    block = results.blocks("cross_validation")[primary]
+    drawn = [group for group in groups if any(level.auc.estimate is not None for level in group.levels)]
+    svg = figures.draw_subgroups(drawn, block, "subgroups") if drawn else ""
+    return {"svg": svg, "rows": evaluation.list_subgroups(groups)}
 
 
 def _draw_model(results: Results, model: str, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from genovox.core.names import model_folder
 from genovox.core.sections import ORACLE, TABULAR
 from genovox.core.study import Study
 from genovox.evaluate.predictions import gather_units, validate_predictions
-from genovox.evaluate.schema import Block, Comparison, Metrics
+from genovox.evaluate.schema import Block, Calibration, Comparison, Metrics, OperatingPoints, Subgroups
 
 BLOCKS = ("cross_validation", "fixed")
 
@@ -34,8 +34,11 @@ class Results:
         units: The scored test rows (patients or cases) of every model.
         metrics: ``evaluate/metrics.json``.
         comparison: ``evaluate/comparison.json``.
-        threshold_rule: How the operating points were chosen.
+        operating_points: ``evaluate/operating_points.json``.
+        calibration: ``evaluate/calibration.json``.
+        subgroups: ``evaluate/subgroups.json``.
         audit: ``audit/audit.json``.
+        associations: ``audit/associations.csv``, text.
         explained: ``explain/summary.json``.
         resolved: ``train/resolved.json``.
         stages: The record of every stage before this one.
@@ -53,8 +56,11 @@ class Results:
     units: pd.DataFrame
     metrics: Metrics
     comparison: Comparison
-    threshold_rule: str
+    operating_points: OperatingPoints
+    calibration: Calibration
+    subgroups: Subgroups
     audit: dict[str, Any]
+    associations: pd.DataFrame
     explained: dict[str, Any]
     resolved: dict[str, Any]
     stages: dict[str, dict[str, Any]]
@@ -90,6 +96,11 @@ class Results:
         table = pd.read_csv(self.run / "evaluate" / "curves" / f"{model_folder(model)}{infix}_{kind}.csv")
         table.columns = ["x", "y", "low", "high"]
         return table
+
+    def read_decisions(self, model: str, block: str) -> pd.DataFrame:
+        """The decision curve of one model: ``threshold, net_benefit, low, high, treat_all, treat_none``."""
+        infix = "_fixed" if block == "fixed" else ""
+        return pd.read_csv(self.run / "evaluate" / "curves" / f"{model_folder(model)}{infix}_decision.csv")
 
     def test_scores(self, model: str, block: str) -> pd.DataFrame:
         """Scored test rows of one model on one block."""
@@ -138,8 +149,11 @@ def read_results(study: Study, run: Path) -> Results:
         units=gather_units(tested, label_unit=metrics.label_unit, patient_score=metrics.patient_score),
         metrics=metrics,
         comparison=Comparison.model_validate(read_json(run / "evaluate" / "comparison.json")),
-        threshold_rule=read_json(run / "evaluate" / "operating_points.json")["rule"],
+        operating_points=OperatingPoints.model_validate(read_json(run / "evaluate" / "operating_points.json")),
+        calibration=Calibration.model_validate(read_json(run / "evaluate" / "calibration.json")),
+        subgroups=Subgroups.model_validate(read_json(run / "evaluate" / "subgroups.json")),
         audit=read_json(run / "audit" / "audit.json"),
+        associations=read_table(run / "audit" / "associations.csv"),
         explained=read_json(run / "explain" / "summary.json"),
         resolved=read_json(run / "train" / "resolved.json"),
         stages=stages,

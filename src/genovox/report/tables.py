@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genovox.audit.checks import GROUPS
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.schema import Block, Metric
@@ -34,6 +35,7 @@ _SCAN_NAMES = {
     "phase_times_s": "phase times (s)",
     "scan_format": "file format",
 }
+_GRAVEST = ("fail", "warn", "pass", "not-assessed")
 _HIDDEN = {"fingerprint", "images", "case_id", "patient_id", "family_id", "label"}
 
 
@@ -92,8 +94,13 @@ def list_folds(results: Results) -> list[dict[str, str]]:
 
 def tabulate_metrics(blocks: dict[str, Block]) -> list[tuple[str, str, list[Cell]]]:
     """A row a metric: its name, what it means, and a cell a model."""
+    chance = f", here {write_number(next(iter(blocks.values())).prevalence)}"
     return [
-        (title, meaning, [_metric_cell(name, getattr(block.metrics, name), block) for block in blocks.values()])
+        (
+            title,
+            meaning + (chance if name == "pr_auc" else ""),
+            [_metric_cell(name, getattr(block.metrics, name), block) for block in blocks.values()],
+        )
         for name, (title, meaning) in METRIC_NAMES.items()
     ]
 
@@ -129,6 +136,13 @@ def tabulate_checks(results: Results) -> list[dict[str, str]]:
         }
         for check in results.audit["checks"]
     ]
+
+
+def group_checks(results: Results) -> list[tuple[str, list[dict[str, str]]]]:
+    """The checks by what they are about, the gravest first."""
+    checks = {check["name"]: check for check in tabulate_checks(results)}
+    groups = [(title, [checks[name] for name in names if name in checks]) for title, names in GROUPS.items()]
+    return [(title, sorted(found, key=lambda check: _GRAVEST.index(check["status"]))) for title, found in groups]
 
 
 def count_exclusions(results: Results) -> list[tuple[str, str, str]]:
