@@ -70,15 +70,16 @@ def compare_likeness(first: npt.NDArray[np.int8], second: npt.NDArray[np.int8]) 
     Returns:
         -1 to 1; that of the half resolution where it shows already that they have nothing in common.
     """
-    one, other = first.astype(np.float32), second.astype(np.float32)
+    one, other = _halve(first.astype(np.float32)), _halve(second.astype(np.float32))
     turned = [np.transpose(other, turn) for turn in _TURNS]
-    small = _halve(one)
-    views = [_flip(view, flips) for view in turned for flips in _FLIPS]
-    best = max(views, key=lambda view: float((small * _halve(view)).sum()))
-    coarse, place = _lay_over(small, _halve(best), np.zeros(6), steps=5)
+    views = np.stack([_flip(view, flips) for view in turned for flips in _FLIPS])
+    best = int(np.argmax(np.tensordot(views, one, 3)))
+    coarse, place = _lay_over(one, views[best], np.zeros(6), steps=5)
     if coarse < _WORTH_A_LOOK:
         return coarse
-    return _lay_over(one, np.ascontiguousarray(best), place * [2, 2, 2, 1, 1, 1], steps=4)[0]
+    turned_second = np.transpose(second, _TURNS[best // len(_FLIPS)])
+    moving = np.ascontiguousarray(_flip(turned_second, _FLIPS[best % len(_FLIPS)]), np.float32)
+    return _lay_over(first.astype(np.float32), moving, place * [2, 2, 2, 1, 1, 1], steps=4)[0]
 
 
 def read_likeness(run: Path) -> npt.NDArray[np.int8] | None:
