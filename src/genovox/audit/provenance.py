@@ -194,6 +194,44 @@ def check_validation_gap(predictions: pd.DataFrame) -> Check:
     return Check(name, question, "pass", finding, threshold, gap, low, high)
 
 
+def check_model_choice(predictions: pd.DataFrame, *, is_declared: bool) -> Check:
+    """Ask whether the model to report was named before the test patients were scored.
+
+    Args:
+        predictions: Columns ``model, repeat, fold, part, label, score``.
+        is_declared: Whether a study file names the first model as the primary one, as every run's does.
+    """
+    question = "Was the model to report named before the test patients were scored?"
+    threshold = "several models on the same test patients, none named beforehand, warn: the best of many is partly luck"
+    name = "model-choice"
+    test = predictions[predictions["part"] == "test"]
+    models = test["model"].astype(str).unique()
+    if is_declared:
+        finding = f"{models[0]} was named in the study before any was scored ({len(models)} models)"
+        return Check(name, question, "pass", finding, threshold, figure=float(len(models)))
+    if len(models) < 2:
+        finding = "how many models were tried is not in the table"
+        return Check(name, question, "not-assessed", finding, threshold)
+    aucs = {model: _average_auc(rows) for model, rows in test.groupby(test["model"].astype(str))}
+    known = {model: auc for model, auc in aucs.items() if auc is not None}
+    finding = f"{len(models)} models are tested on the same patients, and none is known to have been named beforehand"
+    if known:
+        best = max(known, key=lambda model: known[model])
+        finding += f": AUC {min(known.values()):.2f} to {known[best]:.2f}, the best is {best}"
+    advice = "Name one model before any is tested, or choose among them on validation patients and test the choice."
+    return Check(name, question, "warn", finding, threshold, figure=float(len(models)), advice=advice)
+
+
+def _average_auc(rows: pd.DataFrame) -> float | None:
+    """Mean AUC of the folds that hold both classes."""
+    aucs = [
+        float(roc_auc_score(fold["label"].astype(int), fold["score"].astype(float)))
+        for _, fold in rows.groupby(["repeat", "fold"])
+        if fold["label"].astype(int).nunique() == 2
+    ]
+    return float(np.mean(aucs)) if aucs else None
+
+
 def _refit_maps(run: Path, folds: pd.DataFrame) -> tuple[int, list[str]]:
     """How many maps of folds lie there, and those that the fold's training patients do not give."""
     paths = sorted((run / "train").glob(f"*/repeat-*/fold-*/{FITTED}"))

@@ -115,7 +115,7 @@ def _open_axis(counts: npt.NDArray[np.int64]) -> tuple[Array, Array]:
     centre = float((counts * places).sum() / total)
     spread = float(np.sqrt((counts * (places - centre) ** 2).sum() / total + 1 / 12))
     cell = 2 * _HALF_WIDTH_SD * spread / SIZE
-    middles = centre + (np.arange(SIZE) - (SIZE - 1) / 2) * cell
+    middles = np.asarray(centre + (np.arange(SIZE) - (SIZE - 1) / 2) * cell, np.float64)
     fine, coarse = (_weigh(places, middles, max(width * cell, 0.4)) for width in (_FINE, _COARSE))
     return fine, coarse
 
