@@ -46,7 +46,8 @@ def _draw(seed: int) -> np.ndarray:
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, size) for size in SHAPE_ZYX), indexing="ij")
     body = ((x / 0.8) ** 2 + (y / 0.7) ** 2 + (z / 0.85) ** 2 < 1) & (y < 0.45)
     glands = ndimage.gaussian_filter(random.standard_normal(SHAPE_ZYX), 2.0)
-    return np.maximum(300 * body * (1 + 0.35 * glands / glands.std()) + random.normal(0, 6, SHAPE_ZYX), 0)
+    scan = 300 * body * (1 + 0.35 * glands / glands.std()) + random.normal(0, 6, SHAPE_ZYX)
+    return np.asarray(np.maximum(scan, 0), np.float32)
 
 
 def _write(path: Path, scan: np.ndarray, affine: np.ndarray) -> None:

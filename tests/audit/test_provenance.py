@@ -174,3 +174,19 @@ def test_the_best_of_many_is_named_unless_it_was_declared() -> None:
 def test_models_without_an_auc_are_still_many() -> None:
     one_class = pd.concat([_predictions().assign(model=name, label=1) for name in "ab"])
     assert "AUC" not in check_model_choice(one_class, is_declared=False).finding
+
+
+def test_a_perfect_score_leaves_no_room_for_a_gap() -> None:
+    check = check_validation_gap(_predictions(val=40, test=40))
+    assert check.status == "not-assessed"
+    assert "leaves no room" in check.finding
+
+
+def test_a_threshold_that_is_a_test_score_to_the_digit_is_seen_though_it_suits_validation_too() -> None:
+    scores = _predictions(val=8, test=8)
+    lowest = {
+        part: scores[(scores["part"] == part) & (scores["label"] == 1)]["score"].min() for part in ("val", "test")
+    }
+    assert check_test_threshold(scores.assign(threshold=lowest["test"])).status == "warn"
+    between = (lowest["val"] + lowest["test"]) / 2
+    assert check_test_threshold(scores.assign(threshold=min(between, *lowest.values()) - 1e-9)).status == "pass"

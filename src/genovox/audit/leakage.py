@@ -85,7 +85,7 @@ def check_folds(folds: pd.DataFrame | None, predictions: pd.DataFrame) -> Check:
     scored = 0 if folds is None else _count_strays(folds, predictions)
     if split or scored:
         example = f", such as {split[0]}" if split else ""
-        strays = f", {scored} test scores are not of the plan's" if folds is not None else ""
+        strays = f", {scored} test scores are not of the plan's" if scored else ""
         return Check(
             "fold-disjointness",
             question,
