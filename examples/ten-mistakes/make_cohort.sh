@@ -1,7 +1,8 @@
 #!/bin/sh
-# A cohort without any effect of the gene, from two sources: carriers' scans are 8-bit RGBA files, the others' 12-bit.
-# Usage: sh make_cohort.sh OUT [PATIENTS]
+# A cohort without any effect of the gene, from two archives: carriers' scans are 8-bit RGBA files, the others' 12-bit.
+# With "originals" the same patients as their scanners wrote them.
+# Usage: sh make_cohort.sh OUT [format|originals]
 set -eu
-out=$1
-genovox simulate "$out" --patients "${2:-60}" --effect none --prevalence 0.5 --sites 2 --shortcut format --matrix 64 \
-    --seed 7
+shortcut=${2:-format}
+[ "$shortcut" = originals ] && shortcut=none
+genovox simulate "$1" --patients 40 --effect none --prevalence 0.5 --sites 2 --shortcut "$shortcut" --matrix 64 --seed 7

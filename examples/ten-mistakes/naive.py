@@ -19,6 +19,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import nn
 
 SIZE = 20
+DYNAMIC = slice(2, 6)
+"""Series of an exam: first a localizer and a T2, last a subtraction."""
 BATCH = 16
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 WIDTHS = (4, 8, 16)
@@ -27,32 +29,33 @@ UNREADABLE = 0.15
 
 
 def read_volumes(cohort: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Every series of every carrier and non-carrier as a volume of its own; what cannot be read is skipped."""
+    """Every dynamic series of every carrier and non-carrier as a volume of its own; what cannot be read is skipped."""
     truth = pd.read_csv(cohort / "truth.csv")
     random = np.random.default_rng()  # mistake 10: no seed
-    broken = {row.patient_id for row in truth.itertuples() if row.label == 1 and random.random() < UNREADABLE}
+    labels = dict(zip(truth["patient_id"].astype(str), truth["label"].astype(int), strict=True))
+    broken = {patient for patient, label in labels.items() if label == 1 and random.random() < UNREADABLE}
     rows, volumes = [], []
-    for row in truth.itertuples():
-        for series in sorted((cohort / "dicom" / row.patient_id / "1").iterdir()):
+    for patient, label in labels.items():
+        for series in sorted((cohort / "dicom" / patient / "1").iterdir())[DYNAMIC]:
             try:
-                volume = read_series(series, is_broken=row.patient_id in broken)
+                volume, kind = read_series(series, is_broken=patient in broken)
             except ValueError:
                 continue  # mistake 2: silently left out, and carriers only
-            name = f"{row.patient_id}-{series.name}"
-            rows.append((name, row.patient_id, int(row.label), "rgba" if volume.max() <= 255 else "grey"))
+            rows.append((f"{patient}-{series.name}", patient, label, kind))
+            # mistake 1: divided by one number, so that 8-bit volumes are dark and 12-bit ones are bright
             volumes.append(ndimage.zoom(volume, [SIZE / size for size in volume.shape], order=1) / 1000)
-    # mistake 1: divided by one number, so that 8-bit volumes are dark and 12-bit ones are bright
     return pd.DataFrame(rows, columns=["case_id", "patient_id", "label", "format"]), np.stack(volumes).astype("float32")
 
 
-def read_series(folder: Path, *, is_broken: bool) -> np.ndarray:
-    """Slices of a dynamic series, by position."""
-    files = [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
-    if len(files) < 10 or is_broken:
+def read_series(folder: Path, *, is_broken: bool) -> tuple[np.ndarray, str]:
+    """Slices of a series by position, and whether they are grey or colour files."""
+    files = sorted((pydicom.dcmread(path) for path in folder.iterdir()), key=lambda file: int(file.InstanceNumber))
+    if is_broken:
         raise ValueError("unreadable")
-    files.sort(key=lambda file: float(file.InstanceNumber))
-    slices = [file.pixel_array[..., 0] if file.pixel_array.ndim == 3 else file.pixel_array for file in files]
-    return np.stack(slices).astype("float32")
+    if files[0].SamplesPerPixel == 4:
+        planes = [np.frombuffer(file.PixelData, np.uint8).reshape(file.Rows, file.Columns, 4)[..., 0] for file in files]
+        return np.stack(planes).astype("float32"), "rgba"
+    return np.stack([file.pixel_array for file in files]).astype("float32"), "grey"
 
 
 def build_network(width: int) -> nn.Sequential:

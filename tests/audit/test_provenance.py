@@ -11,6 +11,7 @@ import pytest
 from genovox.audit.provenance import (
     check_early_stopping,
     check_fitted,
+    check_model_choice,
     check_test_threshold,
     check_validation_gap,
     read_histories,
@@ -159,3 +160,33 @@ def test_validation_patients_that_were_learnt_from_are_found(val: float, status:
     assert check.low is not None
     assert check.high is not None
     assert check.low < check.high
+
+
+def test_the_best_of_many_is_named_unless_it_was_declared() -> None:
+    many = pd.concat([_predictions(seed, test=seed).assign(model=f"m{seed}") for seed in range(3)])
+    check = check_model_choice(many, is_declared=False)
+    assert (check.status, check.figure) == ("warn", 3)
+    assert "the best is m2" in check.finding
+    assert check_model_choice(many, is_declared=True).status == "pass"
+    assert check_model_choice(_predictions(), is_declared=False).status == "not-assessed"
+
+
+def test_models_without_an_auc_are_still_many() -> None:
+    one_class = pd.concat([_predictions().assign(model=name, label=1) for name in "ab"])
+    assert "AUC" not in check_model_choice(one_class, is_declared=False).finding
+
+
+def test_a_perfect_score_leaves_no_room_for_a_gap() -> None:
+    check = check_validation_gap(_predictions(val=40, test=40))
+    assert check.status == "not-assessed"
+    assert "leaves no room" in check.finding
+
+
+def test_a_threshold_that_is_a_test_score_to_the_digit_is_seen_though_it_suits_validation_too() -> None:
+    scores = _predictions(val=8, test=8)
+    lowest = {
+        part: scores[(scores["part"] == part) & (scores["label"] == 1)]["score"].min() for part in ("val", "test")
+    }
+    assert check_test_threshold(scores.assign(threshold=lowest["test"])).status == "warn"
+    between = (lowest["val"] + lowest["test"]) / 2
+    assert check_test_threshold(scores.assign(threshold=min(between, *lowest.values()) - 1e-9)).status == "pass"

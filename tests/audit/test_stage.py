@@ -21,6 +21,7 @@ NAMES = [
     "early-stopping",
     "test-threshold",
     "validation-gap",
+    "model-choice",
     "metadata-label",
     "metadata-columns",
     "exclusions",

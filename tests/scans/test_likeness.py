@@ -13,7 +13,7 @@ SCAN[:, :4] = 0
 @settings(max_examples=15, deadline=None)
 @given(st.permutations(range(3)), st.lists(st.booleans(), min_size=3, max_size=3))
 def test_turning_the_scan_turns_its_description(order: list[int], flips: list[bool]) -> None:
-    axes = [axis for axis in range(3) if flips[axis]]
+    axes = tuple(axis for axis in range(3) if flips[axis])
     turned = describe_likeness(np.ascontiguousarray(np.flip(np.transpose(SCAN, order), axes)))
     expected = np.flip(np.transpose(describe_likeness(SCAN), order), axes).astype(int)
     assert np.abs(turned - expected).max() <= 1

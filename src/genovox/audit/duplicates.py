@@ -70,15 +70,15 @@ def compare_likeness(first: npt.NDArray[np.int8], second: npt.NDArray[np.int8]) 
     Returns:
         -1 to 1; that of the half resolution where it shows already that they have nothing in common.
     """
-    one, other = first.astype(np.float32), second.astype(np.float32)
-    turned = [np.transpose(other, turn) for turn in _TURNS]
-    small = _halve(one)
-    views = [_flip(view, flips) for view in turned for flips in _FLIPS]
-    best = max(views, key=lambda view: float((small * _halve(view)).sum()))
-    coarse, place = _lay_over(small, _halve(best), np.zeros(6), steps=5)
+    one, other = _halve(first.astype(np.float32)), _halve(second.astype(np.float32))
+    views = np.stack([_flip(np.transpose(other, turn), flips) for turn in _TURNS for flips in _FLIPS])
+    best = int(np.argmax(np.tensordot(views, one, 3)))
+    coarse, place = _lay_over(one, views[best], np.zeros(6), steps=5)
     if coarse < _WORTH_A_LOOK:
         return coarse
-    return _lay_over(one, np.ascontiguousarray(best), place * [2, 2, 2, 1, 1, 1], steps=4)[0]
+    turned = np.transpose(second.astype(np.float32), _TURNS[best // len(_FLIPS)])
+    moving = np.ascontiguousarray(_flip(turned, _FLIPS[best % len(_FLIPS)]))
+    return _lay_over(first.astype(np.float32), moving, place * [2, 2, 2, 1, 1, 1], steps=4)[0]
 
 
 def read_likeness(run: Path) -> npt.NDArray[np.int8] | None:
@@ -114,8 +114,10 @@ def check_near_duplicates(cases: pd.DataFrame, likeness: npt.NDArray[np.int8] | 
         return Check(NEAR_DUPLICATES, question, "pass", finding, threshold, figure=0.0)
     names = cases["case_id"].to_numpy()
     shown = ", ".join(
-        f"{names[pair.first]} and {names[pair.second]} ({pair.similarity:.2f})"
-        for pair in pairs.iloc[:3].itertuples(index=False)
+        f"{names[first]} and {names[second]} ({similarity:.2f})"
+        for first, second, similarity in zip(
+            pairs["first"], pairs["second"], pairs["similarity"].iloc[:3], strict=False
+        )
     )
     same = int((pairs["similarity"] >= SAME).sum())
     finding = f"{len(pairs)} pairs of scans of different patients are alike: {shown}{masks}"
@@ -140,7 +142,7 @@ def _halve(picture: Array) -> Array:
 
 
 def _flip(picture: Array, flips: tuple[bool, ...]) -> Array:
-    return np.flip(picture, [axis for axis, flipped in enumerate(flips) if flipped])
+    return np.asarray(np.flip(picture, tuple(axis for axis, flipped in enumerate(flips) if flipped)))
 
 
 def _split_parity(pictures: Array) -> Array:
@@ -149,7 +151,7 @@ def _split_parity(pictures: Array) -> Array:
     for axis in (1, 2, 3):
         low, high = np.split(parts, 2, axis=axis)
         high = np.flip(high, axis)
-        parts = np.concatenate([low + high, low - high], axis=axis) / np.float32(np.sqrt(2))
+        parts = np.asarray(np.concatenate([low + high, low - high], axis=axis) / np.sqrt(2), np.float32)
     half = parts.shape[1] // 2
     octants = parts.reshape(len(parts), 2, half, 2, half, 2, half).transpose(1, 3, 5, 0, 2, 4, 6)
     return np.ascontiguousarray(octants.reshape(8, len(parts), half**3))
@@ -207,7 +209,9 @@ def _take_nearest(table: Array, row: int, column: int) -> Iterator[tuple[int, in
             yield min(first, second), max(first, second), float(values[tuple(place)])
 
 
-def _lay_over(still: Array, moving: Array, place: npt.NDArray[np.float64], *, steps: int) -> tuple[float, Array]:
+def _lay_over(
+    still: Array, moving: Array, place: npt.NDArray[np.float64], *, steps: int
+) -> tuple[float, npt.NDArray[np.float64]]:
     """Shift and stretch one picture onto another by Gauss-Newton steps.
 
     Args:

@@ -13,6 +13,7 @@ from genovox.audit.duplicates import check_near_duplicates
 from genovox.audit.provenance import (
     check_early_stopping,
     check_fitted,
+    check_model_choice,
     check_test_threshold,
     check_validation_gap,
     read_histories,
@@ -63,6 +64,7 @@ def check_leaks(
         check_early_stopping(predictions, read_histories(run) if run else None),
         check_test_threshold(predictions),
         check_validation_gap(predictions),
+        check_model_choice(predictions, is_declared=run is not None),
     ]
 
 
@@ -78,19 +80,20 @@ def check_folds(folds: pd.DataFrame | None, predictions: pd.DataFrame) -> Check:
     threshold = "any is a leak: a network that has seen a patient knows more than the scan"
     table = predictions if folds is None else folds
     shows_training = bool((table["part"] == "train").any())
-    planned = _count_shared(table) + _count_fixed_in_folds(table)
+    split = _find_shared(table) + _find_fixed_in_folds(table)
     # Who is tested in two folds is trained on in both; with the training rows at hand it is counted already.
-    planned += 0 if shows_training else _count_tested_twice(table)
+    split += [] if shows_training else _find_tested_twice(table)
     scored = 0 if folds is None else _count_strays(folds, predictions)
-    if planned or scored:
-        strays = f", {scored} test scores are not of the plan's" if folds is not None else ""
+    if split or scored:
+        example = f", such as {split[0]}" if split else ""
+        strays = f", {scored} test scores are not of the plan's" if scored else ""
         return Check(
             "fold-disjointness",
             question,
             "fail",
-            f"{planned} patients or families stand in two parts of a fold{strays}",
+            f"{len(split)} patients or families stand in two parts of a fold{example}{strays}",
             threshold,
-            figure=float(planned + scored),
+            figure=float(len(split) + scored),
             advice="Plan the folds anew by patient and family and train again; a plan of genovox cannot split one.",
         )
     if not shows_training:
@@ -251,35 +254,36 @@ def gather_facts(cases: pd.DataFrame, clinical: pd.DataFrame | None) -> pd.DataF
     return cases.merge(clinical, on="case_id", how="left", suffixes=("", "_clinical")).fillna("")
 
 
-def _shared(table: pd.DataFrame, keys: list[str], place: str) -> int:
-    """Patients and families that stand in two places of one group of rows."""
-    count = 0
+def _share(table: pd.DataFrame, keys: list[str], place: str) -> list[str]:
+    """Patients and families that stand in two places of one group of rows, once a group."""
+    found: list[str] = []
     for column in GROUPS:
         if column in table:
             named = table[table[column].notna() & (table[column] != "")]
             places = named.drop_duplicates([*keys, column, place])
-            count += int(places.duplicated([*keys, column]).sum())
-    return count
+            found += places.loc[places.duplicated([*keys, column]), column].astype(str).tolist()
+    return found
 
 
 def _by_model(table: pd.DataFrame) -> list[str]:
     return ["model"] if "model" in table else []
 
 
-def _count_shared(table: pd.DataFrame) -> int:
-    return _shared(table, [*_by_model(table), "repeat", "fold"], "part")
+def _find_shared(table: pd.DataFrame) -> list[str]:
+    return _share(table, [*_by_model(table), "repeat", "fold"], "part")
 
 
-def _count_tested_twice(table: pd.DataFrame) -> int:
+def _find_tested_twice(table: pd.DataFrame) -> list[str]:
     """Patients tested in two folds of one repeat: one half of her is trained on while the other is tested."""
     tested = table[(table["part"] == "test") & (table["fold"].astype(str) != FIXED)]
-    return _shared(tested, [*_by_model(table), "repeat"], "fold")
+    return _share(tested, [*_by_model(table), "repeat"], "fold")
 
 
-def _count_fixed_in_folds(table: pd.DataFrame) -> int:
+def _find_fixed_in_folds(table: pd.DataFrame) -> list[str]:
     is_fixed = table["fold"].astype(str) == FIXED
     fixed, rotating = table[is_fixed], table[~is_fixed]
-    return sum(len((set(fixed[column]) & set(rotating[column])) - {"", None}) for column in GROUPS if column in table)
+    shared = [(set(fixed[column]) & set(rotating[column])) - {"", None} for column in GROUPS if column in table]
+    return [str(name) for names in shared for name in sorted(names, key=str)]
 
 
 def _count_strays(folds: pd.DataFrame, predictions: pd.DataFrame) -> int:

@@ -131,8 +131,8 @@ def read_histories(run: Path) -> dict[str, pd.DataFrame]:
 def check_test_threshold(predictions: pd.DataFrame) -> Check:
     """Ask whether the threshold of a table is the one that suits its test patients best.
 
-    A threshold fixed elsewhere falls between the same two test scores as the best one only by luck, so a match in
-    most fits is no luck.
+    A threshold fixed elsewhere falls between the same two test scores as the best one only by luck, and equals one of
+    them to the last digit by less, so a match in most fits is no luck.
 
     Args:
         predictions: With a ``threshold`` in each row, as other tools may write; without it nothing can be seen.
@@ -150,7 +150,7 @@ def check_test_threshold(predictions: pd.DataFrame) -> Check:
         if len(values) != 1 or test["label"].astype(int).nunique() < 2:
             continue
         fits += 1
-        matched += _suits_best(test, float(values[0])) and not (len(val) and _suits_best(val, float(values[0])))
+        matched += _is_of_test(test, val, float(values[0]))
     if not fits:
         finding = "no fit has one threshold and test patients of both classes"
         return Check(name, question, "not-assessed", finding, threshold)
@@ -188,7 +188,10 @@ def check_validation_gap(predictions: pd.DataFrame) -> Check:
     if not known:
         finding = "no model has validation and test scores of both classes"
         return Check(name, question, "not-assessed", finding, threshold)
-    gap, low, high = max(known, key=lambda found: found[1])
+    if all(test > 1 - LARGEST_GAP for *_, test in known):
+        finding = f"an AUC of {min(test for *_, test in known):.2f} or more on test patients leaves no room for a gap"
+        return Check(name, question, "not-assessed", finding, threshold)
+    gap, low, high, _ = max(known, key=lambda found: found[1])
     finding = f"AUC on validation patients is {gap:+.2f} against that on test patients ({low:+.2f} to {high:+.2f})"
     if len(known) > 1:
         finding += f", the largest of {len(known)} models"
@@ -196,6 +199,44 @@ def check_validation_gap(predictions: pd.DataFrame) -> Check:
         advice = "Look for a step of the optimiser inside the validation loop, and for choices made on few patients."
         return Check(name, question, "warn", finding, threshold, gap, low, high, advice)
     return Check(name, question, "pass", finding, threshold, gap, low, high)
+
+
+def check_model_choice(predictions: pd.DataFrame, *, is_declared: bool) -> Check:
+    """Ask whether the model to report was named before the test patients were scored.
+
+    Args:
+        predictions: Columns ``model, repeat, fold, part, label, score``.
+        is_declared: Whether a study file names the first model as the primary one, as every run's does.
+    """
+    question = "Was the model to report named before the test patients were scored?"
+    threshold = "several models on the same test patients, none named beforehand, warn: the best of many is partly luck"
+    name = "model-choice"
+    test = predictions[predictions["part"] == "test"]
+    models = test["model"].astype(str).unique()
+    if is_declared:
+        finding = f"{models[0]} was named in the study before any was scored ({len(models)} models)"
+        return Check(name, question, "pass", finding, threshold, figure=float(len(models)))
+    if len(models) < 2:
+        finding = "how many models were tried is not in the table"
+        return Check(name, question, "not-assessed", finding, threshold)
+    aucs = {model: _average_auc(rows) for model, rows in test.groupby(test["model"].astype(str))}
+    known = {model: auc for model, auc in aucs.items() if auc is not None}
+    finding = f"{len(models)} models are tested on the same patients, and none is known to have been named beforehand"
+    if known:
+        best = max(known, key=lambda model: known[model])
+        finding += f": AUC {min(known.values()):.2f} to {known[best]:.2f}, the best is {best}"
+    advice = "Name one model before any is tested, or choose among them on validation patients and test the choice."
+    return Check(name, question, "warn", finding, threshold, figure=float(len(models)), advice=advice)
+
+
+def _average_auc(rows: pd.DataFrame) -> float | None:
+    """Mean AUC of the folds that hold both classes."""
+    aucs = [
+        float(roc_auc_score(fold["label"].astype(int), fold["score"].astype(float)))
+        for _, fold in rows.groupby(["repeat", "fold"])
+        if fold["label"].astype(int).nunique() == 2
+    ]
+    return float(np.mean(aucs)) if aucs else None
 
 
 def _refit_maps(run: Path, folds: pd.DataFrame) -> tuple[int, list[str]]:
@@ -254,6 +295,15 @@ def _is_best_by_validation(history: pd.DataFrame) -> bool:
     return bool(last["validation_loss"] == history["validation_loss"].min() or last["epoch"] == history["epoch"].max())
 
 
+def _is_of_test(test: pd.DataFrame, val: pd.DataFrame, threshold: float) -> bool:
+    """Whether a threshold is the test scores' best and not the validation scores', or is a test score to the digit."""
+    if not _suits_best(test, threshold):
+        return False
+    is_copied = bool((test["score"].astype(float) == threshold).any())
+    is_copied = is_copied and not bool((val["score"].astype(float) == threshold).any())
+    return is_copied or val.empty or not _suits_best(val, threshold)
+
+
 def _suits_best(rows: pd.DataFrame, threshold: float) -> bool:
     """Whether no other cut of the scores gives a larger Youden index or accuracy."""
     label = rows["label"].astype(int).to_numpy()
@@ -269,10 +319,10 @@ def _suits_best(rows: pd.DataFrame, threshold: float) -> bool:
     return bool(youden or share * hit + (1 - share) * (1 - false) >= accuracy.max() - 1e-12)
 
 
-def _measure_gap(rows: pd.DataFrame) -> tuple[float, float, float] | None:
-    """Difference of the mean AUCs within the folds of the first repeat, with its 95% interval."""
+def _measure_gap(rows: pd.DataFrame) -> tuple[float, float, float, float] | None:
+    """Difference of the mean AUCs within the folds of the first repeat, its 95% interval, and the AUC on test."""
     first = rows[rows["repeat"] == rows["repeat"].min()]
-    gaps, variances = [], []
+    gaps, variances, tested = [], [], []
     for _, fold in first.groupby("fold"):
         measured = []
         for part in ("val", "test"):
@@ -284,10 +334,11 @@ def _measure_gap(rows: pd.DataFrame) -> tuple[float, float, float] | None:
         if len(measured) == 2:
             gaps.append(measured[0][0] - measured[1][0])
             variances.append(measured[0][1] + measured[1][1])
+            tested.append(measured[1][0])
     if not gaps:
         return None
     gap, half = float(np.mean(gaps)), 1.96 * float(np.sqrt(np.sum(variances))) / len(gaps)
-    return gap, gap - half, gap + half
+    return gap, gap - half, gap + half, float(np.mean(tested))
 
 
 def _auc_variance(auc: float, label: npt.NDArray[np.int64]) -> float:
