@@ -106,9 +106,8 @@ def assess_probabilities(
             calibrated = _Calibrated.of(test, validation, target_prevalence)
             scene = _Scene(resamplings[name], resamplings[name].clusters.locate(test["cluster"]))
             blocks[name] = _describe_block(calibrated, scene)
-            curves[f"{model_folder(model)}{suffix}_decision"] = _trace_benefit(
-                calibrated.table, scene, target_prevalence
-            )
+            stem = f"{model_folder(model)}{suffix}_decision"
+            curves[stem] = _trace_benefit(calibrated.table, scene, target_prevalence)
             tables.append(calibrated.table)
         models[model] = ModelCalibration(**blocks)
     calibration = Calibration(
