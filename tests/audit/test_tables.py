@@ -59,9 +59,9 @@ def test_a_bare_table_passes_nothing_it_cannot_see() -> None:
     content = _audit(Tables(predictions)).content
     status = {check["name"]: check["status"] for check in content["checks"]}
     seen = {name for name, state in status.items() if state != "not-assessed"}
-    # Validation rows show who chose the epoch, and how well; nothing else is on the table.
-    assert seen == {"label-permutation", "validation-gap"}
-    assert {status[name] for name in seen} == {"pass"}
+    # Not even the gap to the validation rows: the test AUC is too near 1 to leave room for one.
+    assert seen == {"label-permutation"}
+    assert status["label-permutation"] == "pass"
     assert content["verdict"] == "signal"
     assert (content["confounding"], content["beyond_clinical"]) == ("unknown", "unknown")
 

@@ -163,7 +163,8 @@ def test_a_leak_is_a_verdict_of_the_audit_and_an_error_of_evaluate(
 
 def _damage(column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def damage(table: pd.DataFrame) -> pd.DataFrame:
-        return table.assign(**{column: [value if row == 4 else old for row, old in enumerate(table[column])]})
+        damaged = pd.Series([value if row == 4 else old for row, old in enumerate(table[column])], index=table.index)
+        return table.assign(**{column: damaged})
 
     return damage
 

@@ -44,6 +44,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "early-stopping",
         "test-threshold",
         "validation-gap",
+        "model-choice",
     ),
     "Confounding": (
         "metadata-label",
