@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 
 METHOD = "paired difference of the headline AUC; the same resampled patients for both models; percentile interval"
 NOTE = (
-    "the primary model was declared before the study; intervals and p_value are not adjusted for the number of "
-    "comparisons, p_holm and the conclusion are"
+    "the primary model was declared before the study; intervals and p are those of one comparison, the words allow for "
+    "all of them (Holm)"
 )
 RANKS_NOTE = (
     "repeats test the same patients again: their folds sharpen the ranks, and the critical difference counts the folds "
