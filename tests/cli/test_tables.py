@@ -136,7 +136,7 @@ def test_audit_reads_folds_and_a_clinical_table(folder: Path) -> None:
     assert read_json(folder / "predictions-audit" / "audit.json")["verdict"] == "leaking"
 
 
-@pytest.mark.parametrize("leak", ["two folds", "trained", "family chain"])
+@pytest.mark.parametrize("leak", ["two folds", "trained", "two models"])
 def test_a_leak_is_a_verdict_of_the_audit_and_an_error_of_evaluate(
     folder: Path, leak: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,10 +146,9 @@ def test_a_leak_is_a_verdict_of_the_audit_and_an_error_of_evaluate(
     elif leak == "trained":
         table = pd.concat([table, table[table["fold"] == "0"].iloc[:2].assign(part="train")])
     else:
-        # p00 and p01 are of no one family, but each shares one with a patient who has two.
-        table["family_id"] = ["f1", "f2", *[""] * (PATIENTS - 2)]
-        bridge = table.iloc[[2, 2]].assign(case_id=["b1", "b2"], patient_id="q", family_id=["f1", "f2"], fold="8")
-        table = pd.concat([table, bridge])
+        # Each model by itself splits nobody, but what one was tested on the other was trained on.
+        shifted = table.assign(model="b", fold=[str((number + 1) % 4) for number in range(PATIENTS)])
+        table = pd.concat([table.assign(model="a"), shifted])
     path = folder / "leak.csv"
     table.to_csv(path, index=False)
     assert run_command(["audit", str(path), "--cases", "none.csv"]) == 3
@@ -163,8 +162,9 @@ def test_a_leak_is_a_verdict_of_the_audit_and_an_error_of_evaluate(
 
 def _damage(column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def damage(table: pd.DataFrame) -> pd.DataFrame:
-        damaged = pd.Series([value if row == 4 else old for row, old in enumerate(table[column])], index=table.index)
-        return table.assign(**{column: damaged})
+        changed = table.astype(object)
+        changed[column] = pd.Series([value if row == 4 else old for row, old in enumerate(table[column])], dtype=object)
+        return changed
 
     return damage
 
@@ -208,6 +208,10 @@ def test_other_files_and_options_that_do_not_fit(folder: Path, capfd: pytest.Cap
     folds.write_text("case_id,patient_id,fold,part\nc00,p00,0,test\nc01,p01,1,test\n", encoding="utf-8")
     odd = folder / "odd.csv"
     odd.write_text("case_id,patient_id,fold,part,label,age\nc00,p00,0,exam,3,50\n", encoding="utf-8")
+    repeats, strangers, twice = folder / "repeats.csv", folder / "strangers.csv", folder / "twice.csv"
+    repeats.write_text("case_id,patient_id,repeat,fold,part\nc00,p00,x,0,test\n", encoding="utf-8")
+    strangers.write_text("case_id,fold,part\nc00,0,test\nwho,0,train\n", encoding="utf-8")
+    twice.write_text("case_id\nc00\nc00\n", encoding="utf-8")
     mismatch = folder / "mismatch.csv"
     _make_cases().assign(label=0).to_csv(mismatch, index=False)
     for arguments, code, word in [
@@ -221,8 +225,11 @@ def test_other_files_and_options_that_do_not_fit(folder: Path, capfd: pytest.Cap
         (["audit", str(table), "--permute-pipeline", "3"], 2, "--permute-pipeline"),
         (["audit", str(table), "--folds", str(folds)], 3, "plans 2 folds"),
         (["audit", str(table), "--folds", str(odd)], 3, "part must be"),
-        (["audit", str(table), "--clinical", str(semi_clinic(folder))], 3, "no patient_id"),
-        (["audit", str(table), "--clinical", str(nameless_clinic(folder))], 3, "case_id or patient_id"),
+        (["audit", str(table), "--clinical", str(_write_others(folder))], 3, "no patient_id"),
+        (["audit", str(table), "--clinical", str(_write_nameless(folder))], 3, "case_id or patient_id"),
+        (["audit", str(table), "--folds", str(repeats)], 3, "repeat must be a whole number"),
+        (["audit", str(table), "--folds", str(strangers)], 3, "of which patient"),
+        (["audit", str(table), "--cases", str(twice)], 3, "one row a case_id"),
         (["audit", str(table), "--exclusions", str(odd)], 3, "label must be"),
         (["audit", str(table), "--cases", str(mismatch)], 3, "a case has one label"),
     ]:
@@ -232,14 +239,14 @@ def test_other_files_and_options_that_do_not_fit(folder: Path, capfd: pytest.Cap
         assert error.count("error:") == 1
 
 
-def semi_clinic(folder: Path) -> Path:
+def _write_others(folder: Path) -> Path:
     """A clinical table of other patients."""
     path = folder / "others.csv"
     path.write_text("patient_id,age\nx,50\n", encoding="utf-8")
     return path
 
 
-def nameless_clinic(folder: Path) -> Path:
+def _write_nameless(folder: Path) -> Path:
     """A clinical table without ids."""
     path = folder / "nameless.csv"
     path.write_text("age\n50\n", encoding="utf-8")
