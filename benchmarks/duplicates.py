@@ -86,7 +86,8 @@ def list_disturbances(random: np.random.Generator) -> dict[str, Callable[[Scan],
 def report_unrelated(name: str, pictures: Likeness) -> None:
     """The similarity of the nearest neighbours among scans of different patients."""
     pairs = find_candidates(pictures, np.arange(len(pictures)))
-    values = np.array([compare_likeness(pictures[first], pictures[second]) for first, second in pairs] or [0.0])
+    first, second = np.array(pairs, int).reshape(-1, 2).T
+    values = compare_likeness(pictures[first], pictures[second])
     print(
         f"{name}: {len(pictures)} scans, {len(pairs)} nearest pairs compared; median {np.median(values):.2f}, "
         f"99th percentile {np.percentile(values, 99):.2f}, largest {values.max():.3f}; "
@@ -139,12 +140,8 @@ def main() -> None:
         described = [describe_likeness(mask.astype(np.float32)) for mask in masks]
         report_unrelated("LIDC masks, which the audit does not compare", np.stack(described))
     for name, disturb in list_disturbances(np.random.default_rng(0)).items():
-        values = np.array(
-            [
-                compare_likeness(picture, describe_likeness(np.ascontiguousarray(disturb(scan), np.float32)))
-                for scan, picture in zip(scans[::-2], pictures[::-2], strict=True)
-            ]
-        )
+        copies = np.stack([describe_likeness(np.ascontiguousarray(disturb(scan), np.float32)) for scan in scans[::-2]])
+        values = compare_likeness(pictures[::-2], copies)
         print(
             f"{name:40} median {np.median(values):.3f}, least {values.min():.3f}; "
             f"fail {(values >= SAME).mean():.0%}, fail or warn {(values >= ALIKE).mean():.0%} of {len(values)}"

@@ -58,7 +58,8 @@ def test_a_copy_is_found(likeness: Likeness, name: str) -> None:
 
 def test_unrelated_scans_of_one_body_shape_are_no_copies(likeness: Likeness) -> None:
     pairs = find_candidates(likeness, np.arange(len(likeness)))
-    assert max([compare_likeness(likeness[one], likeness[other]) for one, other in pairs], default=0.0) < ALIKE - 0.2
+    first, second = np.array(pairs, int).reshape(-1, 2).T
+    assert compare_likeness(likeness[first], likeness[second]).max(initial=0) < ALIKE - 0.2
 
 
 def test_candidates_are_those_of_an_exhaustive_search() -> None:
@@ -116,7 +117,7 @@ def test_what_cannot_be_compared_is_not_assessed(likeness: Likeness) -> None:
 
 
 def test_a_flat_picture_is_like_nothing() -> None:
-    flat = np.ones((SIZE, SIZE, SIZE), np.int8)
+    flat = np.ones((1, SIZE, SIZE, SIZE), np.int8)
     assert compare_likeness(flat, flat) == -1
 
 

@@ -19,10 +19,12 @@ ALIKE = 0.88
 """From here on a person should look: above all unrelated scans that were measured."""
 NEAR_DUPLICATES = "near-duplicates"
 _CANDIDATE = 0.40
-_WORTH_A_LOOK = 0.60
+_WORTH_A_LOOK = 0.70
 _NEAREST = 3
 """Candidates a case: of a scan that was copied many times, each copy finds another."""
 _BLOCK = 1024
+_PAIRS = 128
+"""Compared at once."""
 _LARGEST_SHIFT, _LARGEST_STRETCH = 2.0, 0.15
 _TURNS = tuple(permutations(range(3)))
 _FLIPS = tuple(product((False, True), repeat=3))
@@ -49,36 +51,41 @@ def find_near_duplicates(likeness: npt.NDArray[np.int8], patients: pd.Series) ->
     owner = pd.factorize(patients)[0]
     described = np.flatnonzero(likeness.any(axis=(1, 2, 3)))
     pictures = likeness[described]
-    found = []
-    candidates = find_candidates(pictures, owner[described])
-    with threadpool_limits(1):  # products this small take longer to share out than to make
-        for first, second in candidates:
-            similarity = compare_likeness(pictures[first], pictures[second])
-            if similarity >= ALIKE:
-                found.append((int(described[first]), int(described[second]), similarity))
-    table = pd.DataFrame(found, columns=["first", "second", "similarity"])
+    pairs = np.array(find_candidates(pictures, owner[described]), np.int64).reshape(-1, 2)
+    chunks = np.split(pairs, range(_PAIRS, len(pairs), _PAIRS))
+    similarity = np.concatenate([compare_likeness(pictures[chunk[:, 0]], pictures[chunk[:, 1]]) for chunk in chunks])
+    alike = similarity >= ALIKE
+    first, second = described[pairs[alike]].T
+    table = pd.DataFrame({"first": first, "second": second, "similarity": similarity[alike]})
     return table.sort_values(["similarity", "first"], ascending=[False, True], ignore_index=True)
 
 
-def compare_likeness(first: npt.NDArray[np.int8], second: npt.NDArray[np.int8]) -> float:
-    """Correlation of two descriptions, laid on one another as well as shift and stretch allow, in the best orientation.
+def compare_likeness(first: npt.NDArray[np.int8], second: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
+    """Correlations of pairs, laid on one another as well as shift and stretch allow, in the best orientation.
 
     Args:
-        first: Shape (20, 20, 20).
+        first: Shape (n, 20, 20, 20); a few hundred at most, the memory grows with them.
         second: The same.
 
     Returns:
-        -1 to 1; that of the half resolution where it shows already that they have nothing in common.
+        Shape (n,), -1 to 1; that of the half resolution where it shows already that they have nothing in common.
     """
+    if not len(first):
+        return np.zeros(0)
     one, other = _halve(first.astype(np.float32)), _halve(second.astype(np.float32))
-    views = np.stack([_flip(np.transpose(other, turn), flips) for turn in _TURNS for flips in _FLIPS])
-    best = int(np.argmax(np.tensordot(views, one, 3)))
-    coarse, place = _lay_over(one, views[best], np.zeros(6), steps=5)
-    if coarse < _WORTH_A_LOOK:
-        return coarse
-    turned = np.transpose(second.astype(np.float32), _TURNS[best // len(_FLIPS)])
-    moving = np.ascontiguousarray(_flip(turned, _FLIPS[best % len(_FLIPS)]))
-    return _lay_over(first.astype(np.float32), moving, place * [2, 2, 2, 1, 1, 1], steps=4)[0]
+    views = np.stack([_turn(other, turn, flips) for turn in _TURNS for flips in _FLIPS])
+    best = np.einsum("vnzyx,nzyx->vn", views, one).argmax(axis=0)
+    with threadpool_limits(1):  # products this small take longer to share out than to make
+        similarity, place = _lay_over(one, views[best, np.arange(len(one))], np.zeros((len(one), 6)), steps=5)
+        near = np.flatnonzero(similarity >= _WORTH_A_LOOK)
+        if len(near):
+            moving = [
+                _turn(second[[pair]].astype(np.float32), _TURNS[way // len(_FLIPS)], _FLIPS[way % len(_FLIPS)])
+                for pair, way in zip(near, best[near], strict=True)
+            ]
+            start = place[near] * [2, 2, 2, 1, 1, 1]
+            similarity[near] = _lay_over(first[near].astype(np.float32), np.concatenate(moving), start, steps=4)[0]
+    return similarity
 
 
 def read_likeness(run: Path) -> npt.NDArray[np.int8] | None:
@@ -141,8 +148,9 @@ def _halve(picture: Array) -> Array:
     return np.asarray(small / np.maximum(length, np.finfo(np.float32).tiny), np.float32)
 
 
-def _flip(picture: Array, flips: tuple[bool, ...]) -> Array:
-    return np.asarray(np.flip(picture, tuple(axis for axis, flipped in enumerate(flips) if flipped)))
+def _turn(pictures: Array, turn: tuple[int, ...], flips: tuple[bool, ...]) -> Array:
+    turned = np.transpose(pictures, (0, *np.add(turn, 1)))
+    return np.asarray(np.flip(turned, tuple(axis + 1 for axis, flipped in enumerate(flips) if flipped)))
 
 
 def _split_parity(pictures: Array) -> Array:
@@ -211,50 +219,55 @@ def _take_nearest(table: Array, row: int, column: int) -> Iterator[tuple[int, in
 
 def _lay_over(
     still: Array, moving: Array, place: npt.NDArray[np.float64], *, steps: int
-) -> tuple[float, npt.NDArray[np.float64]]:
-    """Shift and stretch one picture onto another by Gauss-Newton steps.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Shift and stretch pictures onto others by Gauss-Newton steps.
 
     Args:
-        still: Shape (n, n, n).
+        still: Shape (pairs, n, n, n).
         moving: The same.
-        place: Start: shift along z, y, x in cells, then stretch.
+        place: Start, shape (pairs, 6): shift along z, y, x in cells, then stretch.
         steps: How many.
 
     Returns:
-        Largest correlation on the way, over cells that both cover, and where it was.
+        Largest correlation of each pair on the way, over cells that both cover, and where it was.
     """
-    size = len(still)
+    count, size = still.shape[:2]
     offsets = np.arange(size) - (size - 1) / 2
-    best, best_place = -1.0, place
+    limits = np.repeat([_LARGEST_SHIFT * size / 20, _LARGEST_STRETCH], 3)
+    best, best_place = np.full(count, -1.0), place
     for _ in range(steps):
-        weights, covered = [], np.ones(still.shape, bool)
-        for axis in range(3):
-            target = offsets * (1 + place[3 + axis]) + place[axis] + (size - 1) / 2
-            weights.append(np.maximum(0, 1 - np.abs(target[:, np.newaxis] - np.arange(size))).astype(np.float32))
-            covered &= _along(weights[-1].sum(axis=1) > 0.99, axis)
-        moved = moving
-        for weight in weights[::-1]:
-            moved = np.tensordot(weight, moved, (1, 2))
-        difference = still[covered] - still[covered].mean(), moved[covered] - moved[covered].mean()
-        lengths = [float(np.sqrt((part**2).sum())) for part in difference]
-        if min(lengths) <= 0:
-            break
-        product_sum = float(difference[0] @ difference[1])
-        correlation = product_sum / (lengths[0] * lengths[1])
-        if correlation > best:
-            best, best_place = correlation, place
-        slopes = np.gradient(moved)
-        jacobian = np.stack([*slopes, *(slope * _along(offsets, axis) for axis, slope in enumerate(slopes))])[
-            :, covered
-        ]
-        normal = jacobian @ jacobian.T
-        gain = max(product_sum / lengths[1] ** 2, 0.1)
-        ridge = 1e-6 * np.trace(normal) / 6 * np.eye(6)
-        step = np.linalg.solve(normal + ridge, jacobian @ (difference[0] / gain - difference[1]))
-        limits = np.repeat([_LARGEST_SHIFT * size / 20, _LARGEST_STRETCH], 3)
-        place = np.clip(place + step, -limits, limits)
+        target = offsets * (1 + place[:, 3:, np.newaxis]) + place[:, :3, np.newaxis] + (size - 1) / 2
+        weights = np.maximum(0, 1 - np.abs(target[..., np.newaxis] - np.arange(size))).astype(np.float32)
+        along_z, along_y, along_x = np.moveaxis(weights, 1, 0)
+        rows = along_y[:, np.newaxis] @ (moving @ along_x.transpose(0, 2, 1)[:, np.newaxis])
+        moved = (along_z @ rows.reshape(count, size, -1)).reshape(rows.shape)
+        inside = np.moveaxis(weights.sum(axis=-1) > 0.99, 1, 0)
+        covered = np.einsum("nz,ny,nx->nzyx", *inside.astype(np.float32)).reshape(count, -1)
+        one, other = _centre(still, covered), _centre(moved, covered)
+        shared, own = (one * other).sum(axis=1), (other**2).sum(axis=1)
+        length = np.sqrt((one**2).sum(axis=1) * own)
+        correlation = np.divide(shared, length, out=np.full(count, -1.0), where=length > 0)
+        best_place = np.where((correlation > best)[:, np.newaxis], place, best_place)
+        best = np.maximum(correlation, best)
+        slopes = np.gradient(moved, axis=(1, 2, 3))
+        stretched = [slope * _along(offsets, axis) for axis, slope in enumerate(slopes)]
+        jacobian = np.stack([*slopes, *stretched], axis=1, dtype=np.float32).reshape(count, 6, -1)
+        jacobian *= covered[:, np.newaxis]
+        normal = (jacobian @ jacobian.transpose(0, 2, 1)).astype(np.float64)
+        ridge = 1e-6 * np.trace(normal, axis1=1, axis2=2) / 6 + np.finfo(np.float32).tiny
+        gain = np.maximum(np.divide(shared, own, out=np.zeros(count), where=own > 0), 0.1)
+        residual = (one / gain[:, np.newaxis] - other)[..., np.newaxis]
+        step = np.linalg.solve(normal + ridge[:, np.newaxis, np.newaxis] * np.eye(6), jacobian @ residual)
+        place = np.clip(place + step[..., 0], -limits, limits)
     return best, best_place
 
 
-def _along(values: npt.NDArray[np.generic], axis: int) -> npt.NDArray[np.generic]:
+def _centre(pictures: Array, covered: Array) -> Array:
+    """Cells less their mean, 0 where they do not count: shape (pairs, cells)."""
+    cells = pictures.reshape(covered.shape)
+    mean = (cells * covered).sum(axis=1) / np.maximum(covered.sum(axis=1), 1)
+    return np.asarray((cells - mean[:, np.newaxis]) * covered, np.float32)
+
+
+def _along(values: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
     return values.reshape([-1 if axis == other else 1 for other in range(3)])
