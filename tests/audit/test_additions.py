@@ -65,6 +65,17 @@ def test_what_only_repeats_the_base_is_rarely_called_an_addition() -> None:
     assert sum(called) <= 4
 
 
+def test_what_is_added_may_be_less_than_nothing_or_very_much() -> None:
+    nothing = measure_addition("base", _table(4, own=0.0, shared=1.0), resamples=200, seed=4)
+    much = measure_addition("base", _table(4, own=4.0, shared=0.0), resamples=200, seed=4)
+    assert nothing.delta.low is not None
+    assert nothing.delta.low < 0
+    assert nothing.log_odds.low is not None
+    assert nothing.log_odds.low < 0
+    assert much.log_odds.high is not None
+    assert much.log_odds.high > 1
+
+
 def test_too_few_patients_give_no_answer() -> None:
     found = measure_addition("base", _table(2, own=3.0, shared=0.0, patients=12), resamples=200, seed=1)
     assert not found.is_assessed

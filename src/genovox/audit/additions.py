@@ -114,8 +114,8 @@ def measure_addition(base: str, table: pd.DataFrame, *, resamples: int, seed: in
     return Addition(
         base,
         float(roc_auc(labels, columns[:, 0])[0]),
-        summarise_draws(float(auc[1][0] - auc[0][0]), auc[1][1:] - auc[0][1:], clusters),
-        summarise_draws(float(slopes[0]), slopes[1:], clusters),
+        summarise_draws(float(auc[1][0] - auc[0][0]), auc[1][1:] - auc[0][1:], clusters, limits=(-1, 1)),
+        summarise_draws(float(slopes[0]), slopes[1:], clusters, limits=(-np.inf, np.inf)),
         max(ratio, 0.0),
         float(chi2.sf(max(ratio, 0.0), 1)),
     )

@@ -257,7 +257,7 @@ def leave_site_out(
     estimates = [float(within_fold_auc(table)[0]) for table in (own, other)]
     return (
         summarise_draws(estimates[1], draws[1], clusters),
-        summarise_draws(estimates[0] - estimates[1], draws[0] - draws[1], clusters),
+        summarise_draws(estimates[0] - estimates[1], draws[0] - draws[1], clusters, limits=(-1, 1)),
     )
 
 
