@@ -11,7 +11,7 @@ from genovox.report.results import read_results
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 UPSTREAM = ("cohort", "preprocess", "train", "evaluate", "audit", "explain")
 
 
