@@ -147,8 +147,8 @@ def test_a_cohort_follows_the_sheet(
     # No UID of the input enters the run.
     with sheet.open(newline="") as file:
         uids = [row["series_uid"] for row in csv.DictReader(file)]
-    written = "".join(path.read_text() for path in cohort.parent.rglob("*") if path.is_file())
-    assert not any(uid in written for uid in uids)
+    written = b"".join(path.read_bytes() for path in cohort.parent.rglob("*") if path.is_file())
+    assert not any(uid.encode() in written for uid in uids)
 
 
 def test_a_wrong_sheet_stops_the_cohort(

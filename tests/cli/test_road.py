@@ -77,7 +77,7 @@ def test_absolute_paths_of_the_input_become_relative(copied: FinishedRun) -> Non
     copied.study.write_text(study)
     assert run_command(["cohort", str(copied.study), "--quiet"]) == 0
     for path in [copied.run / "study.json", *(copied.run / "cohort").iterdir()]:
-        assert str(root) not in path.read_text(), path
+        assert str(root).encode() not in path.read_bytes(), path
 
 
 def test_a_look_from_another_machine_changes_nothing(copied: FinishedRun) -> None:

@@ -122,7 +122,7 @@ def _contents(path: Path) -> Iterator[bytes]:
         yield gzip.decompress(content)
     if path.suffix == ".npy":
         array = np.load(path, allow_pickle=False)
-        assert array.dtype.kind in "fu"
+        assert array.dtype.kind in "fui"
     pictures = [content] if path.suffix == ".png" else []
     pictures += [base64.b64decode(text) for text in re.findall(rb"data:image/png;base64,([A-Za-z0-9+/=]+)", content)]
     for picture in pictures:
