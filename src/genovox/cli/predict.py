@@ -1,17 +1,20 @@
 """``genovox predict``: a finished run on a new scan, or on many."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genovox.cli.options import Device, Json, Quiet, RunPath, Workers
+from genovox.cli.terminal import say
 
 if TYPE_CHECKING:
     from genovox.predict.inference import Prediction
     from genovox.predict.scores import ScoreTable
 
 _SHOWN = 8
+_say = partial(say, hanging=2)
 
 
 def predict(
@@ -170,15 +173,6 @@ def _print_table(table: "ScoreTable") -> None:
     if warned:
         _say(f"{warned} scans have warnings in their rows: read them before the scores")
     _say(summary["notice"])
-
-
-def _say(line: str) -> None:
-    import shutil
-    import textwrap
-
-    width = min(shutil.get_terminal_size().columns, 100)
-    indent = " " * (len(line) - len(line.lstrip()))
-    typer.echo(textwrap.fill(line.strip(), width, initial_indent=indent, subsequent_indent=indent + "  "))
 
 
 def _read_point(text: str) -> tuple[float, ...]:

@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import shutil
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from typing import Any, Protocol, cast
 
 import typer
 
+from genovox.cli.terminal import say
 from genovox.core.artifacts import STAGES, Stage, hold_run, read_json, read_stage
 from genovox.core.errors import UsageError
 from genovox.core.log import log_to_run, start_log
@@ -173,7 +172,6 @@ def summarise(run: Path) -> dict[str, Any]:
 
 def _print_conclusion(run: Path) -> None:
     audit = read_json(run / "audit" / "audit.json")
-    width = min(shutil.get_terminal_size().columns, 100)
     for line in (
         audit["headline"],
         *_describe_oracle(run),
@@ -181,7 +179,7 @@ def _print_conclusion(run: Path) -> None:
         f"Report: {run / 'report' / 'index.html'}",
         "Research use only; this does not replace a genetic test.",
     ):
-        typer.echo("\n".join(textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)))
+        say(line)
 
 
 def _describe_oracle(run: Path) -> Iterator[str]:
