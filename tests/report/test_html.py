@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from genovox.audit.checks import MARKS
 from genovox.core.artifacts import read_json, write_json
-from genovox.report.html import NOTICE, STATUS, render_page
+from genovox.report.html import NOTICE, render_page
 from genovox.report.wording import METRIC_NAMES
 
 from .conftest import TinyRun
@@ -94,7 +95,7 @@ def test_page_shows_every_check_with_symbol_and_word(page: str, tiny: TinyRun) -
         assert check["question"] in words
         assert check["finding"][1:] in words
         assert check["threshold"] in words
-        assert f"{STATUS[check['status']]} {check['status'].replace('-', ' ')}" in words
+        assert f"{MARKS[check['status']]} {check['status'].replace('-', ' ')}" in words
 
 
 @pytest.mark.parametrize("title", [title for title, _ in METRIC_NAMES.values()])

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["pass", "warn", "fail", "not-assessed"]
+MARKS: dict[Status, str] = {"pass": "✓", "warn": "▲", "fail": "✕", "not-assessed": "○"}
+"""How a status is shown, on a page and on a terminal."""
 
 
 @dataclass(frozen=True)

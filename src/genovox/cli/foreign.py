@@ -12,6 +12,7 @@ from genovox.core.artifacts import read_table
 from genovox.core.case import COLUMNS, SCAN_PREFIX
 from genovox.core.errors import TableError
 from genovox.evaluate.predictions import complete_predictions
+from genovox.evaluate.stage import join_facts
 
 REQUIRED = ("case_id", "patient_id", "label", "score")
 _OF_CASES = {*COLUMNS, "fingerprint"}
@@ -54,7 +55,7 @@ class ForeignTables:
         """All that is known of each case, for subgroups; None where no table of cases was given."""
         if self.cases is None or self.clinic is None:
             return self.cases
-        return self.cases.merge(self.clinic, on="case_id", how="left").fillna("")
+        return join_facts(self.cases, self.clinic)
 
 
 def read_foreign_tables(

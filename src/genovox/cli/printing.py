@@ -4,11 +4,10 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from genovox.audit.checks import GROUPS
+from genovox.audit.checks import GROUPS, MARKS
 from genovox.evaluate.evaluation import Evaluation
 
 WIDTH = 80
-MARKS = {"pass": "✓", "warn": "▲", "fail": "✕", "not-assessed": "○"}
 _FIGURES = {
     "roc_auc": "ROC AUC",
     "pr_auc": "PR AUC",

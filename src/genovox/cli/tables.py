@@ -1,6 +1,7 @@
 """``genovox evaluate`` and ``genovox audit``: of a study, or of any tool's table of predictions."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from genovox.audit.tables import Audit
     from genovox.cli.foreign import ForeignTables
     from genovox.core.study import Study
+    from genovox.evaluate.evaluation import Evaluation
+    from genovox.evaluate.schema import LabelUnit
 
 Target = Annotated[
     Path,
@@ -163,20 +166,11 @@ def _start(label_unit: str | None, assignments: list[str] | tuple[str, ...], *, 
     return Study.assume(tuple(assignments))
 
 
-def _compute(tables: "ForeignTables", study: "Study", label_unit: str | None) -> Any:
-    from genovox.evaluate.evaluation import evaluate_predictions
+def _compute(tables: "ForeignTables", study: "Study", label_unit: str | None) -> "Evaluation":
+    from genovox.evaluate.stage import evaluate_by_study
 
-    return evaluate_predictions(
-        tables.scored,
-        label_unit="case" if label_unit == "case" else "patient",
-        resamples=study.evaluate.resamples,
-        seed=study.seed,
-        patient_score=study.evaluate.patient_score,
-        cases=tables.facts,
-        subgroups=study.evaluate.subgroups,
-        cost_ratio=study.evaluate.cost_ratio,
-        target_prevalence=study.evaluate.target_prevalence,
-    )
+    unit: LabelUnit = "case" if label_unit == "case" else "patient"
+    return evaluate_by_study(study, tables.scored, label_unit=unit, cases=tables.facts)
 
 
 def _evaluate_table(
@@ -252,16 +246,16 @@ def _judge(given: "ForeignTables", study: "Study", label_unit: str | None) -> "A
     tables = Tables(given.scored, given.cases, given.folds, given.clinic, given.exclusions)
     cases = given.predictions.drop_duplicates("case_id") if given.cases is None else given.cases
     cases = cases.assign(**{name: "" for name in ("family_id", "site") if name not in cases})
+    find_leaks = partial(check_leaks, given.predictions, cases, folds=given.folds, clinic=given.clinic)
     try:
         metrics = _compute(given, study, label_unit).metrics
         evidence = Evidence.gather(
             tables, metrics, resamples=study.evaluate.resamples, seed=derive_seed(study.seed, "audit")
         )
     except LeakageError as leak:
-        leaks = check_leaks(given.predictions, cases, folds=given.folds, clinic=given.clinic)
+        leaks = find_leaks()
         if all(check.status != "fail" for check in leaks):
             told = str(leak).split("; ")[0]
             leaks[0] = Check(leaks[0].name, leaks[0].question, "fail", told, leaks[0].threshold)
         return audit_leaking(tables, cases.assign(label=cases["label"].astype(int)), study.audit, leaks=leaks)
-    leaks = check_leaks(given.predictions, cases, folds=given.folds, clinic=given.clinic)
-    return audit_tables(evidence, study.audit, leaks=leaks)
+    return audit_tables(evidence, study.audit, leaks=find_leaks())

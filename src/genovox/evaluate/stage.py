@@ -8,6 +8,7 @@ from genovox.cohort.stage import CLINICAL
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json, write_table
 from genovox.core.study import Study
 from genovox.evaluate.evaluation import Evaluation, evaluate_predictions
+from genovox.evaluate.schema import LabelUnit
 
 FORMAT = 2
 
@@ -29,19 +30,38 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:  # noq
     Raises:
         TableError, LeakageError, SingleClassError: If the predictions break a rule.
     """
-    evaluation = evaluate_predictions(
+    evaluation = evaluate_by_study(
+        study,
         read_table(stage.run / "train" / "predictions.csv"),
         label_unit=read_json(stage.run / "cohort" / "flow.json")["label_unit"],
-        resamples=study.evaluate.resamples,
-        seed=study.seed,
-        primary=study.train.models[0],
-        patient_score=study.evaluate.patient_score,
         cases=read_facts(stage.run),
-        subgroups=study.evaluate.subgroups,
-        cost_ratio=study.evaluate.cost_ratio,
-        target_prevalence=study.evaluate.target_prevalence,
+        primary=study.train.models[0],
     )
     write_evaluation(stage.folder, evaluation)
+
+
+def evaluate_by_study(
+    study: Study,
+    predictions: pd.DataFrame,
+    *,
+    label_unit: LabelUnit,
+    cases: pd.DataFrame | None,
+    primary: str | None = None,
+) -> Evaluation:
+    """``evaluate_predictions`` under a study's seed and ``[evaluate]``."""
+    table = study.evaluate
+    return evaluate_predictions(
+        predictions,
+        label_unit=label_unit,
+        resamples=table.resamples,
+        seed=study.seed,
+        primary=primary,
+        patient_score=table.patient_score,
+        cases=cases,
+        subgroups=table.subgroups,
+        cost_ratio=table.cost_ratio,
+        target_prevalence=table.target_prevalence,
+    )
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
@@ -61,9 +81,10 @@ def read_facts(run: Path) -> pd.DataFrame:
     """What a run knows of each case: ``cohort/cases.csv`` with the clinic's columns, text."""
     cases = read_table(run / "cohort" / "cases.csv")
     clinical = run / "cohort" / CLINICAL
-    if not clinical.exists():
-        return cases
-    facts = read_table(clinical)
-    return cases.merge(facts[["case_id", *facts.columns.difference(cases.columns)]], on="case_id", how="left").fillna(
-        ""
-    )
+    return join_facts(cases, read_table(clinical)) if clinical.exists() else cases
+
+
+def join_facts(cases: pd.DataFrame, clinic: pd.DataFrame) -> pd.DataFrame:
+    """Cases with the clinic's columns beside their own; what the clinic does not know of a case is empty."""
+    more = clinic[["case_id", *clinic.columns.difference(cases.columns)]]
+    return cases.merge(more, on="case_id", how="left").fillna("")

@@ -5,6 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from genovox import __version__
+from genovox.audit.checks import MARKS
 from genovox.report import evaluation, figures, tables
 from genovox.report.flow import draw_inclusions
 from genovox.report.pictures import show_maps, show_quality
@@ -12,7 +13,6 @@ from genovox.report.results import BLOCKS, Results
 from genovox.report.wording import write_count, write_number
 
 NOTICE = "Research use only. This report does not replace a genetic test."
-STATUS = {"pass": "✓", "warn": "▲", "fail": "✕", "not-assessed": "○"}
 CONFOUNDING = {
     "none": "how the scan was made does not tell the label",
     "partial": "how the scan was made tells a part of the label",
@@ -37,7 +37,7 @@ def render_page(results: Results) -> str:
         version=__version__,
         headline=_describe_headline(results),
         words={"confounding": CONFOUNDING, "beyond_clinical": BEYOND_CLINICAL},
-        symbols=STATUS,
+        symbols=MARKS,
         flow_svg=draw_inclusions(results),
         cohort=tables.describe_cohort(results),
         balance_svg=figures.draw_balance(results.balance, "balance") if _is_compared(results) else "",
