@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genovox.core.artifacts import read_json
 from genovox.core.names import model_folder
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
@@ -15,12 +14,10 @@ from genovox.core.volume import Array, Mask
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
-from genovox.learning.checkpoint import NETWORK, load_network
 from genovox.learning.loop import score_cases
 from genovox.preprocess.cache import load_mask
 from genovox.train.fitted import FittedMap, load_map
-from genovox.train.fold import MEMBER
-from genovox.train.plan import RECORD
+from genovox.train.fold import load_networks
 
 CENTRE = 0.5
 """Side of the box around a lesion that is taken out, as a share of the crop's."""
@@ -174,10 +171,10 @@ class _Inputs:
             )
             for case_id in rows["case_id"]
         ]
-        channels = int(read_json(folder / RECORD)["channels"])
-        places = (folder, *sorted(folder.glob(f"{MEMBER}-*")))
-        networks = (load_network(place / NETWORK, name=model, channels=channels) for place in places)
-        scores = [score_cases(one, cases, self.device, table.batch_size, flips=table.test_flips) for one in networks]
+        scores = [
+            score_cases(network, cases, self.device, table.batch_size, flips=table.test_flips)
+            for network in load_networks(folder)
+        ]
         return np.asarray(np.mean(scores, axis=0))
 
     def _mask(self, case_id: str) -> Path:
