@@ -26,7 +26,8 @@ DEAL = "deal.json"
 
 def plan_model(study: Study, run: Path, resolution: Resolution, model: str) -> list[FoldTask]:
     """The folds of one model, as ``genovox train`` plans them."""
-    own = study.model_copy(update={"train": study.train.model_copy(update={"models": (model,)})})
+    parts = {name: part for name, part in study.train.parts.items() if name == model}
+    own = study.model_copy(update={"train": study.train.model_copy(update={"models": (model,), "parts": parts})})
     cases = list(read_prepared_cases(run).values())
     columns = {model: open_features(model, own, run, cases)} if model in TABULAR else {}
     return plan_tasks(own, run, resolution, columns)
