@@ -11,7 +11,7 @@ import torch
 from genovox.core.artifacts import read_table
 from genovox.core.study import Study
 from genovox.dataset.cases import read_prepared_cases
-from genovox.evaluate.predictions import validate_predictions
+from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.scoring import within_fold_auc
 from genovox.learning.checkpoint import NETWORK, save_network
 from genovox.learning.loop import score_cases
@@ -70,6 +70,33 @@ def test_nothing_altered_scores_as_the_run_did(finished_run: FinishedRun, monkey
     )["input-same"]
     assert not isinstance(found, str)
     assert found.estimate == pytest.approx(float(within_fold_auc(tested)[0]))
+
+
+def test_cases_make_a_patients_score_as_the_study_says(
+    finished_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, table = _open(finished_run)
+    monkeypatch.setattr(altered, "ALTERATIONS", {"input-same": SAME})
+    tested = table[(table["model"] == "light") & (table["part"] == "test")]
+    # Two cases a patient: the first and the last of a class in a fold, and so on inwards.
+    ordered = tested.sort_values("score").assign(place=lambda rows: rows.groupby(["fold", "label"]).cumcount())
+    last = ordered.groupby(["fold", "label"])["place"].transform("max")
+    pair = np.minimum(ordered["place"], last - ordered["place"])
+    names = [
+        f"{fold}-{label}-{number}" for fold, label, number in zip(ordered["fold"], ordered["label"], pair, strict=True)
+    ]
+    paired = ordered.assign(patient_id=names, cluster=pd.factorize(np.array(names))[0])
+    aucs = {}
+    for way in ("mean", "max"):
+        own = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"patient_score": way})})
+        found = altered.score_altered(
+            own, finished_run.run, paired, label_unit="patient", device="cpu", resamples=200, seed=1
+        )["input-same"]
+        assert not isinstance(found, str)
+        units = gather_units(paired, label_unit="patient", patient_score=way)
+        assert found.estimate == pytest.approx(float(within_fold_auc(units)[0]))
+        aucs[way] = found.estimate
+    assert aucs["mean"] != aucs["max"]
 
 
 def test_snapshots_score_too(finished_run: FinishedRun, tmp_path: Path) -> None:

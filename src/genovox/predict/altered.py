@@ -12,6 +12,7 @@ from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.core.volume import Array, Mask
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
+from genovox.evaluate.predictions import gather_units
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
 from genovox.learning.loop import score_cases
@@ -109,8 +110,8 @@ def score_altered(
     Args:
         study: The study.
         run: Its run, trained.
-        tested: Test rows of one network: ``model, case_id, patient_id, repeat, fold, label, cluster``.
-        label_unit: Whether a patient's score is the mean over its cases, or a case stands for itself.
+        tested: Test rows of one network: ``model, case_id, patient_id, repeat, fold, part, label, cluster``.
+        label_unit: Whether the cases of a patient make one score, as the study says, or a case stands for itself.
         device: ``cpu`` or ``cuda``.
         resamples: Resamples of clusters.
         seed: Of resamples, shuffles and exchanges.
@@ -129,9 +130,8 @@ def score_altered(
         scored = [
             rows.assign(score=inputs.score(rows, alteration.alter)) for _, rows in first.groupby(["repeat", "fold"])
         ]
-        groups = pd.concat(scored).groupby(["repeat", "fold", f"{label_unit}_id"])
-        units = groups.agg(label=("label", "first"), cluster=("cluster", "first"), score=("score", "mean"))
-        found[name] = estimate_within_fold_auc(units.reset_index(), resamples=resamples, seed=seed)
+        units = gather_units(pd.concat(scored), label_unit=label_unit, patient_score=study.evaluate.patient_score)
+        found[name] = estimate_within_fold_auc(units, resamples=resamples, seed=seed)
     return found
 
 
