@@ -111,7 +111,7 @@ def test_snapshots_score_too(finished_run: FinishedRun, tmp_path: Path) -> None:
     rows, cases = table[own], read_prepared_cases(run)
     found = altered._Inputs(study, run, "cpu", 1, cases).score(rows, SAME.alter)
     other = score_cases(snapshot, [cases[case_id] for case_id in rows["case_id"]], "cpu", 8)
-    assert found == pytest.approx(np.mean([rows["score"], other], axis=0), abs=1e-6)
+    assert found == pytest.approx(np.mean([rows["score"].to_numpy(), np.array(other)], axis=0), abs=1e-6)
 
 
 def test_what_means_nothing_in_a_study_is_refused_with_the_reason(finished_run: FinishedRun) -> None:
