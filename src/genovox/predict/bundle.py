@@ -56,10 +56,6 @@ class Bundle:
     reference: Reference
 
 
-def _is_around_points(run: Path) -> bool:
-    return bool((read_table(run / "cohort" / "cases.csv", required=("point_mm",))["point_mm"] != "").any())
-
-
 def list_models(run: Path) -> list[str]:
     """The networks of a run, the primary one first.
 
@@ -116,7 +112,7 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
         maps=[fitted for _, fitted in members],
         ranges=read_ranges(run),
         flips=flips,
-        around_point=_is_around_points(run),
+        around_point=require_stage(run, "cohort")["parts"]["config"]["unit"] == "lesion",
         reference=read_reference(run, model),
     )
 
