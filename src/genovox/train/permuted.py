@@ -83,7 +83,7 @@ def train_deal(
         return table.astype({"repeat": int, "label": int, "score": float})
     open_tasks = [task for task in dealt if not task.is_finished()]
     for task in {task.features: task for task in open_tasks if task.features}.values():
-        share_features(task, list({case.case_id: case for case in _all_cases(task)}.values()))
+        share_features(task, _all_cases(task))
     at_once = workers or dealt[0].resolution.default_workers
     for outcome in run_many(train_fold, open_tasks, workers=at_once, describe=lambda task: task.name):
         if outcome.failure:
