@@ -12,6 +12,7 @@ from genovox.dataset.cases import read_prepared_cases
 from genovox.learning.resolution import Resolution, resolve
 from genovox.train.fold import share_features
 from genovox.train.permuted import open_cached_features, plan_model, train_deal
+from genovox.train.plan import plan_tasks
 from tests.conftest import FinishedRun
 
 
@@ -50,6 +51,15 @@ def test_a_deal_is_scored_against_its_own_labels_and_kept(finished_run: Finished
     assert np.allclose(again["score"], table["score"])
     other = train_deal(study, tasks, {case_id: case.label for case_id, case in cases.items()}, tmp_path, workers=1)
     assert (other["label"] != table["label"]).all()
+
+
+def test_parts_of_another_model_are_no_obstacle(finished_run: FinishedRun) -> None:
+    study, resolution = _open(finished_run)
+    other = "light@runs/small/train/light/repeat-0/fold-0/network.safetensors"
+    changes = {"models": ("light", other), "parts": {other: ("conv1",)}}
+    both = study.model_copy(update={"train": study.train.model_copy(update=changes)})
+    keys = [task.key for task in plan_model(both, finished_run.run, resolution, "light")]
+    assert keys == [task.key for task in plan_tasks(both, finished_run.run, resolution, {}) if task.model == "light"]
 
 
 def test_a_fold_that_fails_stops_the_deal(finished_run: FinishedRun, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from genovox.cohort.eligibility import ExamFacts, parse_day
 from genovox.cohort.gates import Exclusion
+from genovox.cohort.manifest import Mark, read_marks
 from genovox.cohort.series import Codes, name_series, series_table
 from genovox.core.artifacts import atomic_path, hash_content, recall
 from genovox.core.case import SCAN_PREFIX, Case
@@ -64,6 +65,17 @@ class Archive:
     content: str
     pseudonym: Callable[[str], str]
     patients: dict[str, str]
+
+    def read_marks(self, path: Path) -> dict[str, list[Mark]]:
+        """Marks by the study's id of a patient; a table's ids are the study's own, or those in the headers.
+
+        A sheet of ``genovox lesions`` names patients as the study does; one of a reader, as the hospital does.
+
+        Raises:
+            TableError: As ``manifest.read_marks``.
+        """
+        known = {case.patient_id for case in self.cases}
+        return read_marks(path, lambda name: name if name in known else self.pseudonym(name))
 
 
 @dataclass(frozen=True)

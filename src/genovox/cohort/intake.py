@@ -166,9 +166,7 @@ def _take_archive(study: Study, folder: Path) -> Intake:
     cases, lost, facts = exams, _judge_exams(exams, cohort, clinical, facts), dict(facts)
     marked: dict[str, str] = {}
     if cohort.unit == "lesion":
-        # A sheet of ``genovox lesions`` names patients as the study does; one of a reader, as the hospital does.
-        known = {exam.patient_id for exam in exams}
-        marks = read_marks(study.root / cohort.marks, lambda name: name if name in known else archive.pseudonym(name))
+        marks = archive.read_marks(study.root / cohort.marks)
         marked = {cohort.marks: hash_marks(study.root / cohort.marks, marks)}
         _warn_of_strangers("marks", marks, exams)
         cases, lost = mark_lesions(exams, lost, marks, facts, study.root)

@@ -71,19 +71,14 @@ def read_prepared_cases(run: Path) -> dict[str, PreparedCase]:
 
 def read_affine(run: Path, case_id: str) -> Affine:
     """Where a preprocessed volume of a run lies: voxel (x, y, z) to RAS mm."""
-    table = read_table(run / "preprocess" / "cases.csv", required=("case_id", "affine")).set_index("case_id")
-    return _parse_affine(str(table.loc[case_id, "affine"]))
+    return read_affines(run)[case_id]
 
 
 def read_affines(run: Path) -> dict[str, Affine]:
     """Where every preprocessed volume of a run lies, by case."""
     table = read_table(run / "preprocess" / "cases.csv", required=("case_id", "affine"))
     cells = zip(table["case_id"], table["affine"], strict=True)
-    return {case_id: _parse_affine(cell) for case_id, cell in cells}
-
-
-def _parse_affine(cell: str) -> Affine:
-    return np.array([float(value) for value in cell.split(";")]).reshape(4, 4)
+    return {case_id: np.array([float(value) for value in cell.split(";")]).reshape(4, 4) for case_id, cell in cells}
 
 
 def _read_landmarks(path: Path) -> dict[str, tuple[float, ...]]:

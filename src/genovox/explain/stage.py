@@ -20,11 +20,10 @@ from genovox.dataset.cases import load_batch, read_affine, read_prepared_cases
 from genovox.explain.cam import average_gradcams
 from genovox.explain.localisation import foreground_share, map_to_scan
 from genovox.explain.picture import draw_overlay
-from genovox.learning.checkpoint import load_network
 from genovox.preprocess.cache import load_mask
 from genovox.scans.inspection import read_image
 from genovox.train.fitted import attach_map, load_map
-from genovox.train.fold import list_networks
+from genovox.train.fold import load_networks
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ def _explain_case(study: Study, stage: Stage, model: str, row: dict[Any, Any]) -
     folder = run / "train" / model_folder(model) / f"repeat-{row['repeat']}" / f"fold-{row['fold']}"
     case = attach_map([read_prepared_cases(run)[case_id]], load_map(folder, study.preprocess))
     volume = load_batch(case)[0].numpy()
-    networks = [load_network(path, name=model, channels=len(volume)) for path in list_networks(folder)]
+    networks = load_networks(folder)
     activation = average_gradcams(networks, torch.from_numpy(volume), for_positive=row["answer"] == 1)
     mask = load_mask(run / "preprocess" / "masks" / f"{case_id}.npy", volume.shape[1:])
     affine = read_affine(run, case_id)

@@ -7,20 +7,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genovox.core.artifacts import read_json
 from genovox.core.names import model_folder
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.core.volume import Array, Mask
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
+from genovox.evaluate.predictions import gather_units
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
-from genovox.learning.checkpoint import NETWORK, load_network
 from genovox.learning.loop import score_cases
 from genovox.preprocess.cache import load_mask
 from genovox.train.fitted import FittedMap, load_map
-from genovox.train.fold import MEMBER
-from genovox.train.plan import RECORD
+from genovox.train.fold import load_networks
 
 CENTRE = 0.5
 """Side of the box around a lesion that is taken out, as a share of the crop's."""
@@ -112,8 +110,8 @@ def score_altered(
     Args:
         study: The study.
         run: Its run, trained.
-        tested: Test rows of one network: ``model, case_id, patient_id, repeat, fold, label, cluster``.
-        label_unit: Whether a patient's score is the mean over its cases, or a case stands for itself.
+        tested: Test rows of one network: ``model, case_id, patient_id, repeat, fold, part, label, cluster``.
+        label_unit: Whether the cases of a patient make one score, as the study says, or a case stands for itself.
         device: ``cpu`` or ``cuda``.
         resamples: Resamples of clusters.
         seed: Of resamples, shuffles and exchanges.
@@ -132,9 +130,8 @@ def score_altered(
         scored = [
             rows.assign(score=inputs.score(rows, alteration.alter)) for _, rows in first.groupby(["repeat", "fold"])
         ]
-        groups = pd.concat(scored).groupby(["repeat", "fold", f"{label_unit}_id"])
-        units = groups.agg(label=("label", "first"), cluster=("cluster", "first"), score=("score", "mean"))
-        found[name] = estimate_within_fold_auc(units.reset_index(), resamples=resamples, seed=seed)
+        units = gather_units(pd.concat(scored), label_unit=label_unit, patient_score=study.evaluate.patient_score)
+        found[name] = estimate_within_fold_auc(units, resamples=resamples, seed=seed)
     return found
 
 
@@ -174,10 +171,10 @@ class _Inputs:
             )
             for case_id in rows["case_id"]
         ]
-        channels = int(read_json(folder / RECORD)["channels"])
-        places = (folder, *sorted(folder.glob(f"{MEMBER}-*")))
-        networks = (load_network(place / NETWORK, name=model, channels=channels) for place in places)
-        scores = [score_cases(one, cases, self.device, table.batch_size, flips=table.test_flips) for one in networks]
+        scores = [
+            score_cases(network, cases, self.device, table.batch_size, flips=table.test_flips)
+            for network in load_networks(folder)
+        ]
         return np.asarray(np.mean(scores, axis=0))
 
     def _mask(self, case_id: str) -> Path:

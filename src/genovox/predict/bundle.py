@@ -6,12 +6,11 @@ from pathlib import Path
 from genovox.core.artifacts import read_json, read_table, require_stage
 from genovox.core.errors import UsageError
 from genovox.core.sections import ORACLE, TABULAR, PreprocessTable
-from genovox.learning.checkpoint import load_network
 from genovox.models.blocks import Network
 from genovox.predict.reference import Reference, read_reference
 from genovox.train.crossval import NETWORKS
 from genovox.train.fitted import FittedMap, load_map
-from genovox.train.fold import list_networks
+from genovox.train.fold import load_networks
 from genovox.train.plan import RECORD
 
 RANGES = ("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "intensity_p50", "intensity_p99", "foreground_ml")
@@ -39,7 +38,7 @@ class Bundle:
     Attributes:
         preprocess: How the networks' own cases were preprocessed.
         model: The network's name.
-        networks: One a fold and repeat, in evaluation mode.
+        networks: Those of every fold and repeat, its members and snapshots, in evaluation mode.
         maps: What each network's fold fitted on its training patients, None where nothing is.
         ranges: What the training cohort was like.
         flips: Whether a score is the mean over the volume and its mirror image.
@@ -55,10 +54,6 @@ class Bundle:
     flips: bool
     around_point: bool
     reference: Reference
-
-
-def _is_around_points(run: Path) -> bool:
-    return bool((read_table(run / "cohort" / "cases.csv", required=("point_mm",))["point_mm"] != "").any())
 
 
 def list_models(run: Path) -> list[str]:
@@ -106,21 +101,18 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
     model = choose_models(run, model)[0]
     train, preprocess = require_stage(run, "train"), require_stage(run, "preprocess")
     folders = [run / "train" / name for name in read_json(run / "train" / NETWORKS)]
-    records = {folder: read_json(folder / RECORD) for folder in folders}
-    own = {folder: record for folder, record in records.items() if record["model"] == model}
-    members = [(folder, path) for folder in own for path in list_networks(folder)]
-    networks = [load_network(path, name=model, channels=own[folder]["channels"]) for folder, path in members]
+    own = [folder for folder in folders if read_json(folder / RECORD)["model"] == model]
     settings = PreprocessTable.model_validate(preprocess["parts"]["config"])
-    maps = [load_map(folder, settings) for folder, _ in members]
+    members = [(network, load_map(folder, settings)) for folder in own for network in load_networks(folder)]
     flips = bool(train["parts"]["config"]["test_flips"])
     return Bundle(
         preprocess=settings,
         model=model,
-        networks=networks,
-        maps=maps,
+        networks=[network for network, _ in members],
+        maps=[fitted for _, fitted in members],
         ranges=read_ranges(run),
         flips=flips,
-        around_point=_is_around_points(run),
+        around_point=require_stage(run, "cohort")["parts"]["config"]["unit"] == "lesion",
         reference=read_reference(run, model),
     )
 

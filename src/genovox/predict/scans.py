@@ -64,9 +64,7 @@ def _list_archive(folder: Path, root: Path, unit: str, marks: Path | None) -> Sc
     cases, facts = archive.cases, dict(archive.facts)
     lost: dict[str, str] = {}
     if marks is not None:
-        known = {case.patient_id for case in cases}
-        found = read_marks(marks, lambda name: name if name in known else archive.pseudonym(name))
-        cases, unmarked = mark_lesions(cases, {}, found, facts, root)
+        cases, unmarked = mark_lesions(cases, {}, archive.read_marks(marks), facts, root)
         lost |= {case_id: reason for case_id, (_, reason) in unmarked.items()}
     elif unit == "breast":
         cases, _ = split_breasts(cases, facts)
@@ -111,6 +109,6 @@ def _write_patients(path: Path, archive: Archive) -> None:
     """Who is who, for whoever holds the scans: readable by nobody else, and beside the key that hides it."""
     rows = sorted((own, header) for header, own in archive.patients.items())
     with atomic_path(path) as partial:
-        place = os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600)
-        with os.fdopen(place, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        partial.touch(0o600)
+        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             csv.writer(file).writerows([("patient_id", "id_in_headers"), *rows])

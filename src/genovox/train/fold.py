@@ -15,12 +15,12 @@ import pandas as pd
 
 from genovox.baselines.tabular import fit_tabular, save_tabular
 from genovox.cohort.splits import FIXED
-from genovox.core.artifacts import write_json, write_table
+from genovox.core.artifacts import read_json, write_json, write_table
 from genovox.core.sections import TrainTable
 from genovox.core.seeds import derive_seed
 from genovox.core.volume import Array
 from genovox.dataset.cases import PreparedCase
-from genovox.learning.checkpoint import NETWORK, save_network
+from genovox.learning.checkpoint import NETWORK, load_network, save_network
 from genovox.learning.journal import EpochRecord, Journal
 from genovox.learning.loop import TrainedNetwork, count_channels, open_fabric, score_cases
 from genovox.learning.probe import cache_features, fit_probe, pool_features
@@ -187,6 +187,16 @@ def list_networks(folder: Path) -> list[Path]:
     """The files of a fold's networks, one a member and snapshot: a score is their mean."""
     members = [folder, *_list_numbered(folder, MEMBER)]
     return [place / NETWORK for member in members for place in (member, *_list_numbered(member, SNAPSHOT))]
+
+
+def load_networks(folder: Path) -> list[Network]:
+    """A finished fold's networks, in evaluation mode, as ``list_networks`` lists them.
+
+    Raises:
+        DataError: If a file is missing, damaged or holds another network.
+    """
+    record = read_json(folder / RECORD)
+    return [load_network(path, name=record["model"], channels=record["channels"]) for path in list_networks(folder)]
 
 
 def _list_numbered(folder: Path, name: str) -> list[Path]:

@@ -26,7 +26,8 @@ DEAL = "deal.json"
 
 def plan_model(study: Study, run: Path, resolution: Resolution, model: str) -> list[FoldTask]:
     """The folds of one model, as ``genovox train`` plans them."""
-    own = study.model_copy(update={"train": study.train.model_copy(update={"models": (model,)})})
+    parts = {name: part for name, part in study.train.parts.items() if name == model}
+    own = study.model_copy(update={"train": study.train.model_copy(update={"models": (model,), "parts": parts})})
     cases = list(read_prepared_cases(run).values())
     columns = {model: open_features(model, own, run, cases)} if model in TABULAR else {}
     return plan_tasks(own, run, resolution, columns)
@@ -82,7 +83,7 @@ def train_deal(
         return table.astype({"repeat": int, "label": int, "score": float})
     open_tasks = [task for task in dealt if not task.is_finished()]
     for task in {task.features: task for task in open_tasks if task.features}.values():
-        share_features(task, list({case.case_id: case for case in _all_cases(task)}.values()))
+        share_features(task, _all_cases(task))
     at_once = workers or dealt[0].resolution.default_workers
     for outcome in run_many(train_fold, open_tasks, workers=at_once, describe=lambda task: task.name):
         if outcome.failure:
