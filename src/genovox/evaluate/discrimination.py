@@ -251,11 +251,6 @@ def sum_columns(values: Floats, weights: Weights) -> Floats:
     return np.concatenate(chunks)
 
 
-def sum_cells(cells: Floats, weights: Weights) -> Confusion:
-    """Confusion counts of cells, shape (n, 4) in the order of ``Confusion``, under weights, shape (B, n)."""
-    return Confusion(*sum_columns(cells, weights).T)
-
-
 def rates_of_confusion(counts: Confusion) -> dict[str, Floats]:
     """Threshold metrics of weighted counts, each of shape (B,); NaN where ``UNDEFINED`` says why.
 

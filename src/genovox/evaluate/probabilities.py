@@ -229,11 +229,7 @@ class _Scene:
         values = _ratio(both[:, 0], both[:, 1])
         touched = len(np.unique(self.columns[rows]))
         note = absent if np.isnan(values[0]) else None
-        return self.summarise(values, independent=touched or None, note=note)
-
-    def summarise(self, values: Floats, **facts: Any) -> Metric:
-        """A figure with its interval: its value on the sample, then in each resample."""
-        return summarise_draws(float(values[0]), values[1:], self.clusters, spread=self.resampling.spread, **facts)
+        return self.resampling.summarise(values, independent=touched or None, note=note)
 
     def bound(self, figure: Bounded) -> Metric:
         """A figure that brings its own interval."""
@@ -289,8 +285,8 @@ def _describe_kind(
         in_the_large=scene.bound(line.in_the_large),
         ece=_reflect(errors, scene.clusters),
         ece_if_calibrated=expect_error(p, bin_of, units[rows]),
-        brier=scene.summarise(brier),
-        scaled_brier=scene.summarise(scaled, limits=(-np.inf, 1.0)),
+        brier=scene.resampling.summarise(brier),
+        scaled_brier=scene.resampling.summarise(scaled, limits=(-np.inf, 1.0)),
         brier_split=BrierSplit(**{name: getattr(parts, name) for name in BrierSplit.model_fields}),
         reliability=_list_bins(sum_bins(y, p, bin_of), sums, scene.clusters),
     )
@@ -334,7 +330,7 @@ def _pool_auc(table: pd.DataFrame, known: NDArray[np.bool_], scene: _Scene) -> M
     if not values:
         return Metric(estimate=None, low=None, high=None, method="not defined", note="no probabilities of both classes")
     mean = np.mean(values, axis=0)
-    return scene.summarise(mean)
+    return scene.resampling.summarise(mean)
 
 
 def _describe_sets(table: pd.DataFrame, level: float, scene: _Scene) -> ConformalSets:
