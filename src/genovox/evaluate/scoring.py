@@ -15,6 +15,7 @@ from genovox.evaluate.discrimination import (
     Confusion,
     Ranking,
     cells_of_decisions,
+    divide,
     losses_of_scores,
     rank_rows,
     rates_of_confusion,
@@ -286,9 +287,7 @@ class _FoldMean:
         """The mean; NaN of ``shape`` where nothing was added."""
         if self._sum is None or self._share is None:
             return np.full(shape, np.nan)
-        mean: Floats = np.full(self._sum.shape, np.nan)
-        np.divide(self._sum, self._share, out=mean, where=self._share > 0)
-        return mean
+        return divide(self._sum, self._share)
 
 
 def _share_of_pairs(labels: NDArray[np.int64], weights: NDArray[np.generic]) -> Floats:
