@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from genovox.statistics.proportions import wilson_interval
+
 COLUMNS = ["comparison", "variable", "level", "first", "second", "n_first", "n_second", "difference"]
 MOST_LEVELS = 12
 _FEWEST_NUMBERS = 3
@@ -71,20 +73,11 @@ def compare_shares(carriers: tuple[int, int], others: tuple[int, int], confidenc
     if not (m and n):
         return ShareDifference(carriers, others, nan, -inf, inf)
     p, q = x / m, y / n
-    p_low, p_high = _score_interval(x, m, confidence)
-    q_low, q_high = _score_interval(y, n, confidence)
+    p_low, p_high = wilson_interval(x, m, confidence=confidence)
+    q_low, q_high = wilson_interval(y, n, confidence=confidence)
     low = p - q - sqrt((p - p_low) ** 2 + (q_high - q) ** 2)
     high = p - q + sqrt((p_high - p) ** 2 + (q - q_low) ** 2)
     return ShareDifference(carriers, others, p - q, low, high)
-
-
-def _score_interval(events: int, count: int, confidence: float) -> tuple[float, float]:
-    """Wilson's interval of a share, doi:10.1080/01621459.1927.10502953."""
-    z = float(norm.ppf((1 + confidence) / 2))
-    share = events / count
-    centre, half = share + z * z / (2 * count), z * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    scale = 1 + z * z / count
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def find_missing(values: pd.DataFrame, carrier: pd.Series) -> dict[str, ShareDifference]:
