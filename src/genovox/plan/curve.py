@@ -111,16 +111,15 @@ def _train(subsamples: Sequence[Subsample], cases: Sequence[PreparedCase], worke
         refuse_damaged(cases)
     if to_do and to_do[0].features:
         share_features(to_do[0], cases)
-    failures: dict[str, str] = {}
+    failures: list[str] = []
     with show_progress("learning curve", len(to_do)) as advance:
         for outcome in run_many(train_fold, to_do, workers=workers, describe=lambda task: str(task.folder)):
             if outcome.failure:
-                failures[outcome.item.name] = outcome.failure
+                failures.append(f"{outcome.item.name}: {outcome.failure}")
             advance()
     if failures:
-        name, reason = next(iter(failures.items()))
         raise DataError(
-            f"{len(failures)} of {len(tasks)} trainings failed, such as {name}: {reason} "
+            f"{len(failures)} of {len(tasks)} trainings failed, such as {failures[0]} "
             "(the same command trains only what is not finished)"
         )
 
