@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
 from scipy.stats import norm
 
+from genovox.baselines.ridge import fit_ridges
 from genovox.core.seeds import derive_seed
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import (
@@ -160,9 +160,9 @@ def _run_study(
             members = random.permutation(np.flatnonzero(labels == label))
             row[members] = np.arange(len(members)) % folds
     trained = fold_of[:, None, :] != np.arange(folds)[:, None]
-    fitted = fit_logistic(features, labels, trained.reshape(-1, len(labels)))
-    scores = (fitted @ np.column_stack([features, np.ones(len(labels))]).T).reshape(trained.shape)
-    directions = fitted[:, :-1]
+    fits = fit_ridges(features, labels, trained.reshape(-1, len(labels)), strength=1.0)
+    scores = fits.predict(features).reshape(trained.shape)
+    directions = fits.coefficients
     truths = norm.cdf(directions @ shift / (np.sqrt(2) * np.linalg.norm(directions, axis=1)))
     table = pd.DataFrame(
         {
@@ -174,33 +174,6 @@ def _run_study(
         }
     )
     return table, float(truths.mean())
-
-
-def fit_logistic(features: Floats, labels: NDArray[np.int64], trained: NDArray[np.bool_]) -> Floats:
-    """scikit-learn's ``LogisticRegression()`` for many training sets at once, by Newton steps.
-
-    Args:
-        features: Shape (n, features).
-        labels: 0 or 1, shape (n,).
-        trained: Training patients of each fit, shape (fits, n).
-
-    Returns:
-        Coefficients and, last, intercept, shape (fits, features + 1).
-    """
-    design = np.column_stack([features, np.ones(len(labels))])
-    width = design.shape[1]
-    products = (design[:, :, None] * design[:, None, :]).reshape(len(labels), -1)
-    ridge = np.append(np.ones(width - 1), 0.0)
-    fitted = np.zeros((len(trained), width))
-    for _ in range(50):
-        chance = expit(fitted @ design.T)
-        gradient = (trained * (chance - labels)) @ design + ridge * fitted
-        curvature = ((trained * chance * (1 - chance)) @ products).reshape(-1, width, width) + np.diag(ridge)
-        step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
-        fitted -= step
-        if np.abs(step).max() < 1e-8:
-            break
-    return fitted
 
 
 def find_intervals(table: pd.DataFrame, weights: NDArray[np.uint8], clusters: Clusters, *, folds: int) -> Bounds:

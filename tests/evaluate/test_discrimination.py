@@ -32,7 +32,7 @@ from genovox.evaluate.discrimination import (
     rank_rows,
     rates_of_confusion,
     roc_auc,
-    sum_cells,
+    sum_columns,
     trace_roc,
 )
 
@@ -79,7 +79,7 @@ def test_flipped_labels_mirror_the_auc(rows: Rows) -> None:
 
 
 def _count(labels: ArrayLike, calls: ArrayLike, weights: ArrayLike) -> Confusion:
-    return sum_cells(cells_of_decisions(labels, calls), np.atleast_2d(np.asarray(weights, dtype=float)))
+    return Confusion(*sum_columns(cells_of_decisions(labels, calls), np.atleast_2d(np.asarray(weights, dtype=float))).T)
 
 
 @given(weighted_rows(), st.floats(0.05, 0.95))

@@ -86,9 +86,9 @@ def _accumulate_calls(labels: ArrayLike, scores: ArrayLike, weights: Weights) ->
         yield (true[:, ends], false[:, ends]) if tied else (true, false)
 
 
-def _divide(part: Floats, whole: Floats) -> Floats:
-    """``part / whole``, NaN where ``whole`` is 0: a rate of nothing is not 0."""
-    quotient: Floats = np.full(np.shape(part), np.nan)
+def divide(part: Floats, whole: Floats) -> Floats:
+    """``part / whole``, broadcast, NaN where ``whole`` is 0: a rate of nothing is not 0."""
+    quotient: Floats = np.full(np.broadcast_shapes(np.shape(part), np.shape(whole)), np.nan)
     np.divide(part, whole, out=quotient, where=whole > 0)
     return quotient
 
@@ -97,7 +97,7 @@ def _area_under_roc(true: Floats, false: Floats) -> Floats:
     # Trapezoids between distinct scores: a tied pair counts half, as in the Mann-Whitney statistic.
     area = false[:, 0] * true[:, 0] / 2
     area += np.einsum("bi,bi->b", np.diff(false, axis=1), true[:, 1:] + true[:, :-1]) / 2
-    return _divide(area, true[:, -1] * false[:, -1])
+    return divide(area, true[:, -1] * false[:, -1])
 
 
 def _area_from_pairs(labels: ArrayLike, scores: ArrayLike, weights: NDArray[np.uint8]) -> Floats:
@@ -112,7 +112,7 @@ def _area_from_pairs(labels: ArrayLike, scores: ArrayLike, weights: NDArray[np.u
         above, below = rows[:, positive].astype(np.float32), rows[:, ~positive].astype(np.float32)
         won = np.einsum("bj,bj->b", above @ wins, below, dtype=np.float64)
         pairs = above.sum(axis=1, dtype=np.float64) * below.sum(axis=1, dtype=np.float64)
-        areas.append(_divide(won, pairs))
+        areas.append(divide(won, pairs))
     return np.concatenate(areas)
 
 
@@ -123,7 +123,7 @@ def _partial_area(true: Floats, false: Floats) -> Floats:
     step = false - before_false
     inside = np.clip(limit - before_false, 0, step)
     share = np.divide(inside, step, out=np.zeros_like(step), where=step > 0)
-    area = _divide(np.einsum("bi,bi->b", inside, before_true + share * (true - before_true) / 2), pairs)
+    area = divide(np.einsum("bi,bi->b", inside, before_true + share * (true - before_true) / 2), pairs)
     chance = PARTIAL_AUC_TO**2 / 2
     standardised: Floats = (1 + (area - chance) / (PARTIAL_AUC_TO - chance)) / 2
     return standardised
@@ -133,7 +133,7 @@ def _average_precision(true: Floats, false: Floats) -> Floats:
     called = true + false
     precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
     area = true[:, 0] * precision[:, 0] + np.einsum("bi,bi->b", np.diff(true, axis=1), precision[:, 1:])
-    return np.where(false[:, -1] > 0, _divide(area, true[:, -1]), np.nan)
+    return np.where(false[:, -1] > 0, divide(area, true[:, -1]), np.nan)
 
 
 def _sensitivity_on_grid(true: Floats, false: Floats) -> Floats:
@@ -229,7 +229,7 @@ def trace_roc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
     """
     true, false = _one_curve(labels, scores, weights)
     reached = np.append(np.inf, np.unique(np.asarray(scores, dtype=np.float64))[::-1])
-    return np.append(0.0, _divide(false, false[-1:])), np.append(0.0, _divide(true, true[-1:])), reached
+    return np.append(0.0, divide(false, false[-1:])), np.append(0.0, divide(true, true[-1:])), reached
 
 
 def _one_curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats]:
@@ -251,11 +251,6 @@ def sum_columns(values: Floats, weights: Weights) -> Floats:
     return np.concatenate(chunks)
 
 
-def sum_cells(cells: Floats, weights: Weights) -> Confusion:
-    """Confusion counts of cells, shape (n, 4) in the order of ``Confusion``, under weights, shape (B, n)."""
-    return Confusion(*sum_columns(cells, weights).T)
-
-
 def rates_of_confusion(counts: Confusion) -> dict[str, Floats]:
     """Threshold metrics of weighted counts, each of shape (B,); NaN where ``UNDEFINED`` says why.
 
@@ -264,15 +259,15 @@ def rates_of_confusion(counts: Confusion) -> dict[str, Floats]:
     """
     true, false, rejected, missed = counts
     margins = (true + false) * (true + missed) * (rejected + false) * (rejected + missed)
-    recall, specificity = _divide(true, true + missed), _divide(rejected, rejected + false)
+    recall, specificity = divide(true, true + missed), divide(rejected, rejected + false)
     return {
-        "accuracy": _divide(true + rejected, true + false + rejected + missed),
+        "accuracy": divide(true + rejected, true + false + rejected + missed),
         "balanced_accuracy": (recall + specificity) / 2,
-        "precision": _divide(true, true + false),
+        "precision": divide(true, true + false),
         "recall": recall,
         "specificity": specificity,
-        "f1": _divide(2 * true, 2 * true + false + missed),
-        "mcc": _divide(true * rejected - false * missed, np.sqrt(margins)),
+        "f1": divide(2 * true, 2 * true + false + missed),
+        "mcc": divide(true * rejected - false * missed, np.sqrt(margins)),
     }
 
 

@@ -101,7 +101,8 @@ def evaluate_predictions(
     if primary not in models:
         raise UsageError(f"primary must be one of the models {', '.join(models)}, got {primary!r}; name one of them")
     models = [primary, *(model for model in models if model != primary)]
-    units = gather_units(table, label_unit=label_unit, patient_score=patient_score)
+    gathered = gather_units(table, label_unit=label_unit, patient_score=patient_score)
+    units = pd.concat([gathered[gathered["model"] == model] for model in models])
     tests = _part_tests(units)
     resamplings = {name: Resampling.of(test, resamples=resamples, seed=seed) for name, test in tests.items()}
     points = {model: _choose_points(units[units["model"] == model]) for model in models}
@@ -110,7 +111,7 @@ def evaluate_predictions(
         name: compare_models(scores, clusters=resamplings[name].clusters, resamples=resamples, seed=seed)
         for name, scores in blocks.items()
     }
-    by_case = _score_cases(table, models, resamples=resamples, seed=seed) if (units["cases"] > 1).any() else {}
+    by_case = _score_cases(table, models, resamplings) if (units["cases"] > 1).any() else {}
     named = {name: {model: score.block for model, score in scores.items()} for name, scores in blocks.items()}
     metrics = Metrics(
         label_unit=label_unit,
@@ -128,14 +129,13 @@ def evaluate_predictions(
             for model in models
         },
     )
-    ordered = pd.concat([units[units["model"] == model] for model in models])
     # What moves with the prevalence would have too narrow an interval if every resample had as many carriers.
     free = {
         name: Resampling.of(test, resamples=resamples, seed=seed, hold_classes=False) for name, test in tests.items()
     }
-    probabilities = assess_probabilities(ordered, free, label_unit=label_unit, target_prevalence=target_prevalence)
+    probabilities = assess_probabilities(units, free, label_unit=label_unit, target_prevalence=target_prevalence)
     groups = compare_subgroups(
-        ordered,
+        units,
         table.drop_duplicates("case_id") if cases is None else cases,
         next(iter(resamplings.values())),
         columns=subgroups,
@@ -205,13 +205,14 @@ def _list_operating_points(
 def _choose_points(units: pd.DataFrame) -> dict[FoldKey, OperatingPoint]:
     """Operating points of one model; only the clusters of the test rows are passed on, never scores or labels."""
     validation, test = units[units["part"] == "val"], units[units["part"] == "test"]
+    rotating = test[test["fold"] != FIXED]
     points = {}
-    for (repeat, fold), rows in list_folds(test[test["fold"] != FIXED]).items():
+    for (repeat, fold), rows in list_folds(rotating).items():
         points[repeat, fold] = choose_fold_threshold(
             validation[validation["repeat"] == repeat],
             repeat=repeat,
             fold=fold,
-            test_clusters=test.loc[test["fold"] != FIXED, "cluster"].to_numpy()[rows],
+            test_clusters=rotating["cluster"].to_numpy()[rows],
         )
     for repeat, fold in list_folds(test[test["fold"] == FIXED]):
         points[repeat, fold] = choose_fixed_threshold(validation, repeat=repeat)
@@ -226,13 +227,15 @@ def _part_tests(units: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: rows for name, rows in parts.items() if not rows.empty}
 
 
-def _score_cases(table: pd.DataFrame, models: list[str], *, resamples: int, seed: int) -> dict[str, dict[str, Block]]:
+def _score_cases(
+    table: pd.DataFrame, models: list[str], resamplings: Mapping[str, Resampling]
+) -> dict[str, dict[str, Block]]:
     """Blocks by case where labels belong to patients: the same patients are resampled, with all their cases."""
     units = gather_units(table, label_unit="case")
     points = {model: _choose_points(units[units["model"] == model]) for model in models}
     blocks = {}
     for name, test in _part_tests(units).items():
-        scores = _score_models(test, points, Resampling.of(test, resamples=resamples, seed=seed))
+        scores = _score_models(test, points, resamplings[name])
         blocks[name] = {model: score.block for model, score in scores.items()}
     return blocks
 

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from genovox.cohort.splits import connect_groups
+from genovox.evaluate.discrimination import sum_columns
 from genovox.evaluate.schema import ClusterCounts, Interval, IntervalMethod, Metric
 from genovox.statistics.bootstrap import bca_interval, percentile_interval
 from genovox.statistics.calibration import sum_rows
@@ -31,7 +32,6 @@ variance is then exactly twice what it shows (95% intervals would cover 83%), an
 nobody can tell how much of it is missing (docs/evaluate.md has the simulation).
 """
 DELONG = "DeLong, on the logit scale"
-_CHUNK_ELEMENTS = 2_000_000
 MINIMUM_CLUSTERS = 10
 """Fewer independent clusters in a class give counts and no interval."""
 
@@ -167,9 +167,33 @@ class Resampling:
 
     def sum_clusters(self, values: Floats) -> Floats:
         """Sums of cluster values, shape (k, m), in every resample, shape (B + 1, m)."""
-        step = max(1, _CHUNK_ELEMENTS // len(values))
-        starts = range(0, len(self.drawn), step)
-        return np.concatenate([self.drawn[start : start + step].astype(np.float64) @ values for start in starts])
+        return sum_columns(values, self.drawn)
+
+    def summarise(
+        self,
+        values: Floats,
+        *,
+        independent: int | None = None,
+        note: str | None = None,
+        limits: tuple[float, float] = (0.0, 1.0),
+    ) -> Metric:
+        """A figure with its interval, see ``summarise_draws``.
+
+        Args:
+            values: The figure on the sample, then in each resample, shape (B + 1,).
+            independent: Trials behind it.
+            note: What a reader must know.
+            limits: The least and the largest value that it can have.
+        """
+        return summarise_draws(
+            float(values[0]),
+            values[1:],
+            self.clusters,
+            independent=independent,
+            note=note,
+            spread=self.spread,
+            limits=limits,
+        )
 
 
 def summarise_draws(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from genovox.cohort.splits import FIXED
 from genovox.core.errors import DataError
 from genovox.core.names import model_folder
-from genovox.evaluate.discrimination import roc_auc
+from genovox.evaluate.discrimination import divide, roc_auc
 from genovox.evaluate.intervals import MINIMUM_CLUSTERS, TAILS, Clusters, Resampling, summarise_draws
 from genovox.evaluate.schema import (
     BrierSplit,
@@ -226,14 +226,10 @@ class _Scene:
     def share(self, hits: NDArray[np.bool_], rows: NDArray[np.bool_], absent: str) -> Metric:
         """The share of rows that are hits, with its interval."""
         both = self.resampling.sum_rows(self.columns[rows], np.stack([hits, rows], axis=1)[rows].astype(np.float64))
-        values = _ratio(both[:, 0], both[:, 1])
+        values = divide(both[:, 0], both[:, 1])
         touched = len(np.unique(self.columns[rows]))
         note = absent if np.isnan(values[0]) else None
-        return self.summarise(values, independent=touched or None, note=note)
-
-    def summarise(self, values: Floats, **facts: Any) -> Metric:
-        """A figure with its interval: its value on the sample, then in each resample."""
-        return summarise_draws(float(values[0]), values[1:], self.clusters, spread=self.resampling.spread, **facts)
+        return self.resampling.summarise(values, independent=touched or None, note=note)
 
     def bound(self, figure: Bounded) -> Metric:
         """A figure that brings its own interval."""
@@ -281,16 +277,16 @@ def _describe_kind(
     errors = calibration_error(sums)
     squared = scene.resampling.sum_rows(columns, ((p - y) ** 2)[:, None])[:, 0]
     count = sums.rows.sum(axis=1)
-    brier, prevalence = _ratio(squared, count), _ratio(sums.positives.sum(axis=1), count)
-    scaled = 1 - _ratio(brier, prevalence * (1 - prevalence))
+    brier, prevalence = divide(squared, count), divide(sums.positives.sum(axis=1), count)
+    scaled = 1 - divide(brier, prevalence * (1 - prevalence))
     return CalibrationFigures(
         slope=scene.bound(line.slope),
         intercept=scene.bound(line.intercept),
         in_the_large=scene.bound(line.in_the_large),
         ece=_reflect(errors, scene.clusters),
         ece_if_calibrated=expect_error(p, bin_of, units[rows]),
-        brier=scene.summarise(brier),
-        scaled_brier=scene.summarise(scaled, limits=(-np.inf, 1.0)),
+        brier=scene.resampling.summarise(brier),
+        scaled_brier=scene.resampling.summarise(scaled, limits=(-np.inf, 1.0)),
         brier_split=BrierSplit(**{name: getattr(parts, name) for name in BrierSplit.model_fields}),
         reliability=_list_bins(sum_bins(y, p, bin_of), sums, scene.clusters),
     )
@@ -306,7 +302,7 @@ def _reflect(errors: Floats, clusters: Clusters) -> Metric:
 
 
 def _list_bins(sample: BinSums, drawn: BinSums, clusters: Clusters) -> list[ReliabilityBin]:
-    observed = _ratio(drawn.positives, drawn.rows)
+    observed = divide(drawn.positives, drawn.rows)
     bounds = np.full((2, observed.shape[1]), np.nan)
     if not clusters.too_few:
         bounds = np.nanquantile(observed, TAILS, axis=0)
@@ -334,7 +330,7 @@ def _pool_auc(table: pd.DataFrame, known: NDArray[np.bool_], scene: _Scene) -> M
     if not values:
         return Metric(estimate=None, low=None, high=None, method="not defined", note="no probabilities of both classes")
     mean = np.mean(values, axis=0)
-    return scene.summarise(mean)
+    return scene.resampling.summarise(mean)
 
 
 def _describe_sets(table: pd.DataFrame, level: float, scene: _Scene) -> ConformalSets:
@@ -372,10 +368,10 @@ def _trace_benefit(table: pd.DataFrame, scene: _Scene, target: float) -> pd.Data
         scene.columns[known], np.stack([labels, 1 - labels], axis=1)[known].astype(np.float64)
     )
     positives, negatives = classes[:, :1], classes[:, 1:]
-    prevalence = np.full_like(positives, target) if target else _ratio(positives, positives + negatives)
+    prevalence = np.full_like(positives, target) if target else divide(positives, positives + negatives)
     rates = (
-        _ratio(scene.resampling.sum_clusters(calls.true), positives),
-        _ratio(scene.resampling.sum_clusters(calls.false), negatives),
+        divide(scene.resampling.sum_clusters(calls.true), positives),
+        divide(scene.resampling.sum_clusters(calls.false), negatives),
     )
     model = net_benefit(*rates, prevalence, THRESHOLDS)
     low = high = np.full(len(THRESHOLDS), np.nan)
@@ -389,12 +385,6 @@ def _trace_benefit(table: pd.DataFrame, scene: _Scene, target: float) -> pd.Data
             "high": high,
             "treat_all": net_benefit(1.0, 1.0, prevalence[0], THRESHOLDS),
             "treat_none": 0.0,
-            "standardised": _ratio(model[0], prevalence[0]),
+            "standardised": divide(model[0], prevalence[0]),
         }
     )
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    quotient = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
-    np.divide(part, whole, out=quotient, where=whole > 0)
-    return quotient

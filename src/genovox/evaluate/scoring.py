@@ -12,14 +12,14 @@ from genovox.evaluate.discrimination import (
     GRID,
     PARTIAL_AUC_TO,
     UNDEFINED,
+    Confusion,
     Ranking,
     cells_of_decisions,
+    divide,
     losses_of_scores,
     rank_rows,
     rates_of_confusion,
     roc_auc,
-    sum_cells,
-    sum_columns,
 )
 from genovox.evaluate.intervals import (
     Clusters,
@@ -28,7 +28,6 @@ from genovox.evaluate.intervals import (
     list_auc_intervals,
     list_proportion_interval,
     prefer_delong,
-    summarise_draws,
     tabulate_band,
 )
 from genovox.evaluate.schema import Block, ConfusionRow, FoldScore, Metric, MetricSet, OperatingPoint, SkippedFold
@@ -148,7 +147,7 @@ def estimate_within_fold_auc(table: pd.DataFrame, *, resamples: int, seed: int) 
     resampling = Resampling.of(table, resamples=resamples, seed=seed)
     values = within_fold_auc(table, resampling.drawn[:, resampling.clusters.locate(table["cluster"])])
     note = "no fold holds both classes" if np.isnan(values[0]) else None
-    return _summarise(values, resampling.clusters, note=note, spread=resampling.spread)
+    return resampling.summarise(values, note=note)
 
 
 def score_block(
@@ -201,12 +200,12 @@ def score_block(
     ranked = Ranking(*(mean.value(len(drawn), *shape) for mean, shape in zip(means, _SHAPES, strict=True)))
     note = _describe_skipped(skipped, len(per_fold))
     metrics = {
-        "roc_auc": _summarise(ranked.roc_auc, clusters, note=note, spread=spread),
-        "pr_auc": _summarise(ranked.average_precision, clusters, note=note, spread=spread),
-        "partial_auc": _summarise(ranked.partial_auc, clusters, note=note, spread=spread),
+        "roc_auc": resampling.summarise(ranked.roc_auc, note=note),
+        "pr_auc": resampling.summarise(ranked.average_precision, note=note),
+        "partial_auc": resampling.summarise(ranked.partial_auc, note=note),
     }
-    metrics |= _score_losses(test, clusters, drawn, spread)
-    decided, confusion, trials = _score_decisions(test, points, clusters, drawn, spread)
+    metrics |= _score_losses(test, resampling)
+    decided, confusion, trials = _score_decisions(test, points, resampling)
     units = test.drop_duplicates("unit")
     draws, influence = ranked.roc_auc[1:], influence_of_clusters(test, clusters)
     fold_aucs = np.array([np.nan if fold.auc is None else fold.auc for fold in per_fold])
@@ -249,22 +248,19 @@ def score_block(
 _SHAPES: tuple[tuple[int, ...], ...] = ((), (), (), GRID.shape, GRID.shape)
 
 
-def _score_losses(test: pd.DataFrame, clusters: Clusters, drawn: NDArray[np.uint8], spread: float) -> dict[str, Metric]:
+def _score_losses(test: pd.DataFrame, resampling: Resampling) -> dict[str, Metric]:
     """Mean losses over all rows of a repeat, averaged over repeats."""
     losses = losses_of_scores(test["label"], test["score"])
-    columns, repeats = clusters.locate(test["cluster"]), test["repeat"].to_numpy()
+    columns, repeats = resampling.clusters.locate(test["cluster"]), test["repeat"].to_numpy()
     means = {name: _FoldMean() for name in losses}
     for repeat in np.unique(repeats):
         rows = np.flatnonzero(repeats == repeat)
         stacked = np.stack([np.ones(len(rows)), *(values[rows] for values in losses.values())], axis=1)
-        per_cluster = np.zeros((len(clusters.ids), stacked.shape[1]))
-        np.add.at(per_cluster, columns[rows], stacked)
-        count, *sums = sum_columns(per_cluster, drawn).T
+        count, *sums = resampling.sum_rows(columns[rows], stacked).T
         for mean, total in zip(means.values(), sums, strict=True):
             mean.add(np.divide(total, count, out=np.zeros_like(total), where=count > 0), (count > 0) * 1.0)
     return {
-        name: _summarise(mean.value(), clusters, note=None, spread=spread, limits=_LIMITS.get(name, (0.0, 1.0)))
-        for name, mean in means.items()
+        name: resampling.summarise(mean.value(), limits=_LIMITS.get(name, (0.0, 1.0))) for name, mean in means.items()
     }
 
 
@@ -291,9 +287,7 @@ class _FoldMean:
         """The mean; NaN of ``shape`` where nothing was added."""
         if self._sum is None or self._share is None:
             return np.full(shape, np.nan)
-        mean: Floats = np.full(self._sum.shape, np.nan)
-        np.divide(self._sum, self._share, out=mean, where=self._share > 0)
-        return mean
+        return divide(self._sum, self._share)
 
 
 def _share_of_pairs(labels: NDArray[np.int64], weights: NDArray[np.generic]) -> Floats:
@@ -306,20 +300,6 @@ def _share_of_pairs(labels: NDArray[np.int64], weights: NDArray[np.generic]) -> 
 _LIMITS = {"log_loss": (0.0, np.inf), "mcc": (-1.0, 1.0)}
 
 
-def _summarise(
-    values: Floats,
-    clusters: Clusters,
-    *,
-    note: str | None,
-    spread: float,
-    independent: int | None = None,
-    limits: tuple[float, float] = (0.0, 1.0),
-) -> Metric:
-    return summarise_draws(
-        float(values[0]), values[1:], clusters, independent=independent, note=note, spread=spread, limits=limits
-    )
-
-
 def _describe_skipped(skipped: list[SkippedFold], folds: int) -> str | None:
     if not skipped:
         return None
@@ -330,13 +310,10 @@ def _describe_skipped(skipped: list[SkippedFold], folds: int) -> str | None:
 
 
 def _score_decisions(
-    test: pd.DataFrame,
-    points: Mapping[FoldKey, OperatingPoint],
-    clusters: Clusters,
-    drawn: NDArray[np.uint8],
-    spread: float,
+    test: pd.DataFrame, points: Mapping[FoldKey, OperatingPoint], resampling: Resampling
 ) -> tuple[dict[str, Metric], list[ConfusionRow], dict[str, int | None]]:
     """Threshold metrics, counted over all test rows of a repeat and averaged over repeats, and the trials behind."""
+    clusters = resampling.clusters
     thresholds = np.empty(len(test))
     for key, rows in list_folds(test).items():
         thresholds[rows] = points[key].threshold
@@ -349,17 +326,14 @@ def _score_decisions(
     repeats = test["repeat"].to_numpy()
     for repeat in np.unique(repeats).tolist():
         rows = np.flatnonzero(repeats == repeat)
-        # Counts a cluster first: resamples then cost one small matrix product, whatever the number of cases.
-        per_cluster = np.zeros((len(clusters.ids), cells.shape[1]))
-        np.add.at(per_cluster, columns[rows], cells[rows])
-        counts = sum_cells(per_cluster, drawn)
+        counts = Confusion(*resampling.sum_rows(columns[rows], cells[rows]).T)
         for name, values in rates_of_confusion(counts).items():
             means[name].add(values, (~np.isnan(values)).astype(np.float64))
             if np.isnan(values[0]):
                 undefined[name].append(repeat)
         names = ConfusionRow.model_fields.keys() - {"repeat"}
         confusion.append(ConfusionRow(repeat=repeat, **{name: int(getattr(counts, name)[0]) for name in names}))
-        called_clusters.append(int((per_cluster[:, 0] + per_cluster[:, 1] > 0).sum()))
+        called_clusters.append(len(np.unique(columns[rows][called[rows]])))
     trials = {
         "accuracy": len(clusters.ids),
         "precision": min((calls for calls in called_clusters if calls), default=None),
@@ -367,11 +341,9 @@ def _score_decisions(
         "specificity": clusters.counts.negative,
     }
     metrics = {
-        name: _summarise(
+        name: resampling.summarise(
             mean.value(),
-            clusters,
             note=_describe_undefined(name, undefined[name], len(confusion), points),
-            spread=spread,
             independent=None if name == "accuracy" else trials.get(name),
             limits=_LIMITS.get(name, (0.0, 1.0)),
         )

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from genovox.cohort.splits import FIXED
 from genovox.evaluate.discrimination import Confusion, cells_of_decisions, rates_of_confusion, trace_roc
-from genovox.evaluate.intervals import Resampling, summarise_draws
-from genovox.evaluate.schema import Metric, OperatingPoint, RuleResult, Spread
+from genovox.evaluate.intervals import Resampling
+from genovox.evaluate.schema import OperatingPoint, RuleResult, Spread
 from genovox.evaluate.scoring import list_folds
 
 Rule = Callable[[ArrayLike, ArrayLike], float | None]
@@ -174,15 +174,10 @@ def measure_rules(
         results[name] = RuleResult(
             points=points,
             spread=_describe_spread([point.threshold for point in points]),
-            sensitivity=_bound_rate(rates["recall"], resampling, clusters.counts.positive, note),
-            specificity=_bound_rate(rates["specificity"], resampling, clusters.counts.negative, note),
+            sensitivity=resampling.summarise(rates["recall"], independent=clusters.counts.positive, note=note),
+            specificity=resampling.summarise(rates["specificity"], independent=clusters.counts.negative, note=note),
         )
     return results
-
-
-def _bound_rate(values: NDArray[np.float64], resampling: Resampling, independent: int, note: str | None) -> Metric:
-    clusters, spread = resampling.clusters, resampling.spread
-    return summarise_draws(float(values[0]), values[1:], clusters, independent=independent, note=note, spread=spread)
 
 
 def _describe_spread(thresholds: list[float]) -> Spread:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genovox.core.artifacts import read_json, read_table, require_stage
+from genovox.cohort.splits import FIXED
+from genovox.core.artifacts import read_json, require_stage
 from genovox.core.errors import DataError, UsageError
 from genovox.core.sections import ORACLE, TABULAR
 from genovox.core.study import Study
@@ -19,6 +20,7 @@ from genovox.learning.resolution import resolve
 from genovox.plan.outlook import CurveResult, conclude
 from genovox.plan.subsamples import Subsample, plan_subsamples
 from genovox.statistics.learning_curve import fit_learning_curve
+from genovox.train.crossval import gather_predictions
 from genovox.train.fold import share_features, train_fold
 from genovox.train.needs import count_workers, list_needs
 from genovox.train.plan import FoldTask, plan_tasks
@@ -94,17 +96,11 @@ def score_fold(task: FoldTask, *, by_patient: bool) -> float:
         task: The fold.
         by_patient: Whether labels belong to patients, whose scores are then the mean of their cases.
     """
-    scores = read_table(task.folder / "scores.csv", required=("case_id", "part", "score"))
-    known = {case.case_id: case for case in task.test}
-    rows = scores[scores["part"] == "test"]
-    table = pd.DataFrame(
-        {
-            "unit": [known[case_id].patient_id if by_patient else case_id for case_id in rows["case_id"]],
-            "label": [known[case_id].label for case_id in rows["case_id"]],
-            "score": rows["score"].astype(float),
-        }
+    scores = gather_predictions([task])
+    tested = scores[(scores["part"] == "test") & (scores["fold"] != FIXED)]
+    units = tested.groupby("patient_id" if by_patient else "case_id").agg(
+        label=("label", "first"), score=("score", "mean")
     )
-    units = table.groupby("unit").agg(label=("label", "first"), score=("score", "mean"))
     return float(roc_auc(units["label"].to_numpy(), units["score"].to_numpy())[0])
 
 
@@ -115,16 +111,15 @@ def _train(subsamples: Sequence[Subsample], cases: Sequence[PreparedCase], worke
         refuse_damaged(cases)
     if to_do and to_do[0].features:
         share_features(to_do[0], cases)
-    failures: dict[str, str] = {}
+    failures: list[str] = []
     with show_progress("learning curve", len(to_do)) as advance:
         for outcome in run_many(train_fold, to_do, workers=workers, describe=lambda task: str(task.folder)):
             if outcome.failure:
-                failures[outcome.item.name] = outcome.failure
+                failures.append(f"{outcome.item.name}: {outcome.failure}")
             advance()
     if failures:
-        name, reason = next(iter(failures.items()))
         raise DataError(
-            f"{len(failures)} of {len(tasks)} trainings failed, such as {name}: {reason} "
+            f"{len(failures)} of {len(tasks)} trainings failed, such as {failures[0]} "
             "(the same command trains only what is not finished)"
         )
 

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from genovox.core.case import SCAN_PREFIX
-from genovox.evaluate.schema import Block, CalibrationFigures, Ranks, Subgroup
+from genovox.evaluate.schema import Block, CalibrationFigures, Metric, Ranks, Subgroup
 from genovox.report.axes import (
     ACCENT,
     INK,
@@ -23,6 +22,7 @@ from genovox.report.axes import (
     start_axes,
     start_figure,
 )
+from genovox.report.evaluation import name_column
 from genovox.report.wording import write_interval, write_number
 
 BAND = 0.16
@@ -56,12 +56,9 @@ def draw_forest(blocks: Mapping[str, Block], name: str) -> Markup:
         words, shown = [], []
         for row, (model, block) in enumerate(blocks.items()):
             auc = block.metrics.roc_auc
-            if auc.estimate is None:
-                continue
-            if auc.low is not None and auc.high is not None:
-                axes.plot([auc.low, auc.high], [row, row], color=ACCENT, linewidth=2)
-            axes.scatter([auc.estimate], [row], s=52, marker="s", color=ACCENT, linewidths=0, zorder=3)
-            words.append(f"{model} {auc.estimate:.2f} ({write_interval(auc.low, auc.high) or 'no interval'})")
+            said = _mark_interval(axes, row, auc, size=52)
+            if said:
+                words.append(f"{model} {said}")
             shown += [auc.low, auc.estimate, auc.high]
         _finish_rows(axes, shown, "AUC with 95% interval")
         return render_svg(figure, name, "AUC with 95% interval by model: " + ", ".join(words))
@@ -79,7 +76,7 @@ def draw_balance(balance: pd.DataFrame, name: str) -> Markup:
     table = table.reindex(columns=["carriers", "chosen"]).dropna(subset="carriers")
     table = table.sort_values("carriers", ascending=False).head(_MOST_ROWS)
     with page_style():
-        labels = [str(variable).removeprefix(SCAN_PREFIX).replace("_", " ") for variable in table.index]
+        labels = [name_column(str(variable)) for variable in table.index]
         figure, axes = _start_rows(labels, 430)
         rows = np.arange(len(table))
         matched = bool(table["chosen"].notna().any())
@@ -283,10 +280,8 @@ def draw_decisions(curve: pd.DataFrame, name: str) -> Markup:
 
 def draw_subgroups(groups: list[Subgroup], block: Block, name: str) -> Markup:
     """The AUC in each level of each column with its interval, and that of everybody."""
-    rows = [
-        (group.column.removeprefix(SCAN_PREFIX).replace("_", " "), level) for group in groups for level in group.levels
-    ]
-    labels = [f"{column}: {level.level} ({level.positives} of {level.n})" for column, level in rows]
+    rows = [(group.column, level) for group in groups for level in group.levels]
+    labels = [f"{name_column(column)}: {level.level} ({level.positives} of {level.n})" for column, level in rows]
     with page_style():
         figure, axes = _start_rows(labels, 560)
         shown, words = [], []
@@ -295,13 +290,11 @@ def draw_subgroups(groups: list[Subgroup], block: Block, name: str) -> Markup:
             axes.axvline(whole, color=ACCENT, linewidth=1, alpha=0.6, zorder=0)
         for row, (_, level) in enumerate(rows):
             auc = level.auc
-            if auc.estimate is None:
+            said = _mark_interval(axes, row, auc, size=44)
+            if said:
+                words.append(f"{labels[row]} {said}")
+            else:
                 axes.text(0.51, row, "too few patients", va="center", color=MUTED, fontsize=9.5)
-                continue
-            if auc.low is not None and auc.high is not None:
-                axes.plot([auc.low, auc.high], [row, row], color=ACCENT, linewidth=2)
-            axes.scatter([auc.estimate], [row], s=44, marker="s", color=ACCENT, linewidths=0, zorder=3)
-            words.append(f"{labels[row]} {auc.estimate:.2f} ({write_interval(auc.low, auc.high) or 'no interval'})")
             shown += [auc.low, auc.estimate, auc.high]
         _finish_rows(axes, shown, "AUC with 95% interval")
         return render_svg(figure, name, "AUC by subgroup: " + "; ".join(words))
@@ -323,6 +316,16 @@ def _start_rows(models: list[str], width_px: float = 330) -> tuple[Figure, Axes]
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.spines["left"].set_visible(False)
     return figure, axes
+
+
+def _mark_interval(axes: Axes, row: int, figure: Metric, *, size: float) -> str:
+    """Mark an estimate and its interval on a row, and say them; nothing where there is no estimate."""
+    if figure.estimate is None:
+        return ""
+    if figure.low is not None and figure.high is not None:
+        axes.plot([figure.low, figure.high], [row, row], color=ACCENT, linewidth=2)
+    axes.scatter([figure.estimate], [row], s=size, marker="s", color=ACCENT, linewidths=0, zorder=3)
+    return f"{write_number(figure.estimate)} ({write_interval(figure.low, figure.high) or 'no interval'})"
 
 
 def _finish_rows(axes: Axes, shown: list[float | None], label: str) -> None:

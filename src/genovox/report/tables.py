@@ -14,6 +14,7 @@ from genovox.audit.checks import GROUPS
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.schema import Block, Metric
+from genovox.report.evaluation import name_column
 from genovox.report.results import Results
 from genovox.report.wording import (
     METRIC_NAMES,
@@ -67,7 +68,7 @@ def describe_cohort(results: Results) -> tuple[list[Characteristic], list[tuple[
     varying, constant = [_count_people(cases)], []
     for column in ("site", "laterality", "part", "phase_times_s", *_scan_columns(cases)):
         values = cases[column]
-        name = _SCAN_NAMES.get(column, column.removeprefix(SCAN_PREFIX).replace("_", " "))
+        name = _SCAN_NAMES.get(column, name_column(column))
         if set(values) == {""}:
             continue
         if len(set(values)) == 1:

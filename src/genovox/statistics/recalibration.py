@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
 from genovox.core.errors import DataError, UsageError
-from genovox.statistics.calibration import SMALLEST, fit_logistic
+from genovox.statistics.calibration import SMALLEST, fit_logistic, logit
 
 Floats = NDArray[np.float64]
 Method = Literal["platt", "isotonic", "beta", "temperature"]
@@ -90,7 +90,7 @@ def _fit_platt(scores: Floats, labels: Floats) -> LogMap:
     positives = labels.sum()
     negatives = len(labels) - positives
     targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    line = np.sum(_log_odds_parts(scores), axis=0)
+    line = logit(scores)
     found = fit_logistic(np.column_stack([np.ones(len(line)), line]), targets)
     if found is None or found[1] < 0:
         # Constant or reversed scores say nothing of the label: everybody gets the (smoothed) prevalence.
@@ -100,7 +100,7 @@ def _fit_platt(scores: Floats, labels: Floats) -> LogMap:
 
 
 def _fit_temperature(scores: Floats, labels: Floats) -> LogMap:
-    line = np.sum(_log_odds_parts(scores), axis=0)
+    line = logit(scores)
     found = fit_logistic(line[:, None], labels)
     if found is None:
         raise DataError("temperature has no finite fit, the scores separate the classes; use platt")
