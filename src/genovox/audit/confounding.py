@@ -16,7 +16,7 @@ from genovox.baselines.tabular import RIDGE, TabularModel, as_numbers, fit_logis
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX, list_metadata
 from genovox.evaluate.discrimination import roc_auc
-from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
+from genovox.evaluate.intervals import Resampling, cluster_patients, summarise_draws
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
 
@@ -254,9 +254,8 @@ def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
     References:
         Janes & Pepe (2009), covariate-adjusted ROC, doi:10.1093/biomet/asp002.
     """
-    clusters = Clusters.from_rows(table["cluster"], table["label"])
-    drawn = draw_weights(clusters, resamples=resamples, seed=seed)[:, clusters.locate(table["cluster"])]
-    weights = np.concatenate([np.ones((1, len(table))), drawn])
+    resampling = Resampling.of(table, resamples=resamples, seed=seed)
+    weights = resampling.drawn[:, resampling.clusters.locate(table["cluster"])]
     total, pairs = np.zeros(len(weights)), np.zeros(len(weights))
     labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
     for rows in _strata(table):
@@ -270,7 +269,7 @@ def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
     with np.errstate(invalid="ignore"):
         values = total / pairs
     note = None if pairs[0] > 0 else "no stratum of like metadata holds both classes"
-    return summarise_draws(float(values[0]), values[1:], clusters, note=note)
+    return summarise_draws(float(values[0]), values[1:], resampling.clusters, note=note)
 
 
 def check_metadata(finding: MetadataFinding) -> Check:
