@@ -261,7 +261,8 @@ def _share(table: pd.DataFrame, keys: list[str], place: str) -> list[str]:
         if column in table:
             named = table[table[column].notna() & (table[column] != "")]
             places = named.drop_duplicates([*keys, column, place])
-            found += places.loc[places.duplicated([*keys, column]), column].astype(str).tolist()
+            again = places[places.duplicated([*keys, column])].drop_duplicates([*keys, column])
+            found += again[column].astype(str).tolist()
     return found
 
 
