@@ -143,10 +143,14 @@ def check_test_threshold(predictions: pd.DataFrame) -> Check:
     if "threshold" not in predictions:
         finding = "the table states no thresholds; genovox fixes its own on validation patients"
         return Check(name, question, "not-assessed", finding, threshold)
+    cuts = pd.to_numeric(predictions["threshold"], errors="coerce")
+    scores = predictions["score"].astype(float)
+    if (_shorten(scores) == scores).all():
+        cuts = _shorten(cuts)
     fits = matched = 0
-    for _, rows in predictions.groupby(_FIT_KEYS):
+    for _, rows in predictions.assign(threshold=cuts).groupby(_FIT_KEYS):
         test, val = rows[rows["part"] == "test"], rows[rows["part"] == "val"]
-        values = pd.to_numeric(test["threshold"], errors="coerce").dropna().unique()
+        values = test["threshold"].dropna().unique()
         if len(values) != 1 or test["label"].astype(int).nunique() < 2:
             continue
         fits += 1
@@ -293,6 +297,11 @@ def _is_best_by_validation(history: pd.DataFrame) -> bool:
         return True
     last = kept.iloc[-1]
     return bool(last["validation_loss"] == history["validation_loss"].min() or last["epoch"] == history["epoch"].max())
+
+
+def _shorten(numbers: pd.Series) -> pd.Series:
+    """Numbers in the digits of single precision, as tables hold networks' scores: a threshold is taken from them."""
+    return pd.Series(numbers.to_numpy(np.float32).astype(str).astype(float), index=numbers.index)
 
 
 def _is_of_test(test: pd.DataFrame, val: pd.DataFrame, threshold: float) -> bool:
