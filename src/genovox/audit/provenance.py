@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from genovox.audit.checks import Check
 from genovox.cohort.splits import FIXED
 from genovox.cohort.stage import GROUPED, UNTESTED
 from genovox.core.artifacts import read_json, read_stage, read_table
 from genovox.core.errors import DataError
+from genovox.evaluate.discrimination import roc_auc
+from genovox.evaluate.scoring import within_fold_auc
+from genovox.statistics.sample_size import Counts, hanley_mcneil_variance
 
 if TYPE_CHECKING:
     from genovox.volumes.nyul import StandardScale
@@ -223,24 +225,15 @@ def check_model_choice(predictions: pd.DataFrame, *, is_declared: bool) -> Check
     if len(models) < 2:
         finding = "how many models were tried is not in the table"
         return Check(name, question, "not-assessed", finding, threshold)
-    aucs = {model: _average_auc(rows) for model, rows in test.groupby(test["model"].astype(str))}
-    known = {model: auc for model, auc in aucs.items() if auc is not None}
+    typed = test.astype({"model": str, "repeat": float, "label": int, "score": float})
+    aucs = {model: float(within_fold_auc(rows)[0]) for model, rows in typed.groupby("model")}
+    known = {model: auc for model, auc in aucs.items() if not np.isnan(auc)}
     finding = f"{len(models)} models are tested on the same patients, and none is known to have been named beforehand"
     if known:
         best = max(known, key=lambda model: known[model])
         finding += f": AUC {min(known.values()):.2f} to {known[best]:.2f}, the best is {best}"
     advice = "Name one model before any is tested, or choose among them on validation patients and test the choice."
     return Check(name, question, "warn", finding, threshold, figure=float(len(models)), advice=advice)
-
-
-def _average_auc(rows: pd.DataFrame) -> float | None:
-    """Mean AUC of the folds that hold both classes."""
-    aucs = [
-        float(roc_auc_score(fold["label"].astype(int), fold["score"].astype(float)))
-        for _, fold in rows.groupby(["repeat", "fold"])
-        if fold["label"].astype(int).nunique() == 2
-    ]
-    return float(np.mean(aucs)) if aucs else None
 
 
 def _refit_maps(run: Path, folds: pd.DataFrame) -> tuple[int, list[str]]:
@@ -338,8 +331,9 @@ def _measure_gap(rows: pd.DataFrame) -> tuple[float, float, float, float] | None
             of_part = fold[fold["part"] == part]
             label = of_part["label"].astype(int).to_numpy()
             if 0 < label.sum() < len(label):
-                auc = float(roc_auc_score(label, of_part["score"].astype(float)))
-                measured.append((auc, _auc_variance(auc, label)))
+                auc = float(roc_auc(label, of_part["score"].astype(float))[0])
+                counts = Counts(int(label.sum()), int((1 - label).sum()))
+                measured.append((auc, hanley_mcneil_variance(auc, counts) if 0 < auc < 1 else 0.0))
         if len(measured) == 2:
             gaps.append(measured[0][0] - measured[1][0])
             variances.append(measured[0][1] + measured[1][1])
@@ -348,10 +342,3 @@ def _measure_gap(rows: pd.DataFrame) -> tuple[float, float, float, float] | None
         return None
     gap, half = float(np.mean(gaps)), 1.96 * float(np.sqrt(np.sum(variances))) / len(gaps)
     return gap, gap - half, gap + half, float(np.mean(tested))
-
-
-def _auc_variance(auc: float, label: npt.NDArray[np.int64]) -> float:
-    positive, negative = int(label.sum()), int((1 - label).sum())
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    spread = auc * (1 - auc) + (positive - 1) * (q1 - auc**2) + (negative - 1) * (q2 - auc**2)
-    return spread / (positive * negative)
