@@ -31,6 +31,13 @@ def test_split_patient_is_found() -> None:
     assert (check.status, check.figure) == ("fail", 2)
 
 
+def test_a_patient_in_all_three_parts_counts_once() -> None:
+    folds = _folds().query("fold == '0'")
+    folds.loc[folds["case_id"].isin(["c0", "c1", "c7"]), "patient_id"] = "p0"
+    assert set(folds.loc[folds["patient_id"] == "p0", "part"]) == {"train", "val", "test"}
+    assert check_folds(folds, _predictions(folds)).figure == 1
+
+
 def test_split_family_is_found() -> None:
     folds = _folds()
     folds.loc[folds["case_id"] == "c1", "family_id"] = "f"

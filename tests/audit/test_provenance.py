@@ -190,3 +190,12 @@ def test_a_threshold_that_is_a_test_score_to_the_digit_is_seen_though_it_suits_v
     assert check_test_threshold(scores.assign(threshold=lowest["test"])).status == "warn"
     between = (lowest["val"] + lowest["test"]) / 2
     assert check_test_threshold(scores.assign(threshold=min(between, *lowest.values()) - 1e-9)).status == "pass"
+
+
+def test_a_threshold_taken_from_scores_of_single_precision_is_known_again(tmp_path: Path) -> None:
+    scores = _predictions(val=8, test=8).astype({"score": np.float32})
+    lowest = scores[(scores["part"] == "test") & (scores["label"] == 1)]["score"].min()
+    scores.assign(threshold=np.float64(lowest)).to_csv(tmp_path / "predictions.csv", index=False)
+    written = pd.read_csv(tmp_path / "predictions.csv")
+    assert not (written["score"] == written["threshold"]).any()
+    assert check_test_threshold(written).status == "warn"

@@ -19,6 +19,14 @@ def test_share_is_the_part_inside() -> None:
     assert foreground_share(np.zeros((4, 4, 4)), mask) is None
 
 
+def test_no_more_than_all_of_a_map_lies_inside() -> None:
+    mask = np.zeros((24, 24, 24), bool)
+    mask[4:20, 3:21, 5:19] = True
+    for seed in range(40):
+        activation = np.random.default_rng(seed).random(mask.shape, dtype=np.float32) * mask
+        assert foreground_share(activation, mask) == 1
+
+
 @settings(max_examples=25, deadline=None)
 @given(axes=st.permutations([0, 1, 2]), flips=st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3), seed=st.integers(0, 9))
 def test_a_blob_returns_to_its_place_in_any_orientation(axes: list[int], flips: tuple[float, ...], seed: int) -> None:

@@ -12,7 +12,7 @@ from scipy.stats import chi2
 from genovox.audit.checks import Check
 from genovox.baselines.ridge import fit_ridges
 from genovox.evaluate.discrimination import roc_auc
-from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, draw_weights, summarise_draws
+from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Resampling, summarise_draws
 from genovox.evaluate.schema import Metric
 
 Floats = NDArray[np.float64]
@@ -103,10 +103,10 @@ def measure_addition(base: str, table: pd.DataFrame, *, resamples: int, seed: in
     labels = units["label"].to_numpy()
     columns = units[["score_base", "score"]].to_numpy()
     columns /= np.where(columns.std(axis=0) > 0, columns.std(axis=0), 1)
-    clusters = Clusters.from_rows(units["cluster"], labels)
+    resampling = Resampling.of(units, resamples=resamples, seed=seed)
+    clusters = resampling.clusters
     place = clusters.locate(units["cluster"])
-    drawn = draw_weights(clusters, resamples=resamples, seed=seed)[:, place]
-    weights = np.concatenate([np.ones((1, len(units))), drawn])
+    weights = resampling.drawn[:, place]
     slopes = fit_ridges(columns, labels, weights, strength=NEARLY_FREE).coefficients[:, 1]
     alone, both = _score_parts(columns, labels, place, seed)
     auc = [roc_auc(labels, scores, weights) for scores in (alone, both)]
@@ -137,7 +137,8 @@ def match_pairs(table: pd.DataFrame, *, resamples: int, seed: int) -> tuple[Metr
     References:
         Austin (2011), caliper of 0.2 SD of the logit, doi:10.1002/pst.433.
     """
-    clusters = Clusters.from_rows(table["cluster"], table["label"])
+    resampling = Resampling.of(table, resamples=resamples, seed=seed)
+    clusters = resampling.clusters
     base = standardise_logits(table, "score_base")
     labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
     pairs: list[tuple[int, int]] = []
@@ -153,12 +154,11 @@ def match_pairs(table: pd.DataFrame, *, resamples: int, seed: int) -> tuple[Metr
         return summarise_draws(float("nan"), np.zeros(0), clusters, note=note), 0
     first, second = np.array(pairs).T
     wins = np.where(scores[first] == scores[second], 0.5, scores[first] > scores[second])
-    place = clusters.locate(table["cluster"])
-    drawn = draw_weights(clusters, resamples=resamples, seed=seed).astype(np.float64)
-    weights = drawn[:, place[first]] * drawn[:, place[second]]
+    drawn = resampling.drawn[:, clusters.locate(table["cluster"])].astype(np.float64)
+    weights = drawn[:, first] * drawn[:, second]
     total = weights.sum(axis=1)
-    draws = np.divide(weights @ wins, total, out=np.full(resamples, np.nan), where=total > 0)
-    return summarise_draws(float(wins.mean()), draws, clusters), len(pairs)
+    shares = np.divide(weights @ wins, total, out=np.full(len(total), np.nan), where=total > 0)
+    return summarise_draws(float(shares[0]), shares[1:], clusters), len(pairs)
 
 
 def check_matched(matched: Metric, pairs: int) -> Check:
@@ -248,7 +248,7 @@ def describe_additions(additions: Mapping[str, Addition]) -> list[dict[str, obje
 
 def _average_repeats(table: pd.DataFrame) -> pd.DataFrame:
     scaled = table.assign(**{name: standardise_logits(table, name) for name in ("score_base", "score")})
-    named = {"cluster": "first", "label": "first", "score_base": "mean", "score": "mean"}
+    named = {"fold": "first", "cluster": "first", "label": "first", "score_base": "mean", "score": "mean"}
     return scaled.groupby("unit", sort=True).agg(named).reset_index()
 
 

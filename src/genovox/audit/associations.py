@@ -17,7 +17,7 @@ from genovox.cohort.gates import compare_exclusions
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
 from genovox.evaluate.discrimination import roc_auc
-from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, draw_weights, summarise_draws
+from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Resampling, summarise_draws
 
 LEVEL = 0.05
 """Share of false findings among those named (columns), and of false alarms (the score's own test)."""
@@ -106,7 +106,8 @@ def check_score_place(units: pd.DataFrame, places: pd.Series, *, name: str, resa
     question = f"Does the image's score tell the {name} of patients of one class?"
     threshold = f"warns where p is below {LEVEL:g}: such a score carries the scanner beside the patient"
     scaled = units.assign(score=standardise_logits(units, "score"))
-    table = scaled.groupby("unit").agg(cluster=("cluster", "first"), label=("label", "first"), score=("score", "mean"))
+    how = {"fold": "first", "cluster": "first", "label": "first", "score": "mean"}
+    table = scaled.groupby("unit").agg(how)
     where = places.reindex(table.index).fillna("").to_numpy(str)
     table, where = table[where != ""], where[where != ""]
     counts = pd.Series(where).value_counts()
@@ -131,9 +132,10 @@ def check_score_place(units: pd.DataFrame, places: pd.Series, *, name: str, resa
     null = np.abs(_compare_places(ranks, labels, dealt, levels) - 0.5).max(axis=1)
     farthest = int(np.abs(aucs - 0.5).argmax())
     p = (1 + int((null >= abs(aucs[farthest] - 0.5) - 1e-12).sum())) / (1 + PERMUTATIONS)
-    clusters = Clusters.from_rows(table["cluster"], labels)
-    drawn = draw_weights(clusters, resamples=resamples, seed=seed)[:, clusters.locate(table["cluster"])]
-    metric = summarise_draws(float(aucs[farthest]), _weigh_place(table, where == levels[farthest], drawn), clusters)
+    resampling = Resampling.of(table, resamples=resamples, seed=seed)
+    weights = resampling.drawn[:, resampling.clusters.locate(table["cluster"])]
+    draws = _weigh_place(table, where == levels[farthest], weights)[1:]
+    metric = summarise_draws(float(aucs[farthest]), draws, resampling.clusters)
     text = f"{levels[farthest]} against the others, within a class: AUC {aucs[farthest]:.2f}, p = {p:.2g}"
     told = p < LEVEL
     return Check(
@@ -175,7 +177,9 @@ def check_feature_place(
         return Check("features-place", question, "not-assessed", text, threshold)
     rows = rows[rows[column].isin(levels)]
     inside = rows[column].to_numpy()[None] == np.array(levels, dtype=object)[:, None]
-    clusters = Clusters.from_rows(rows["cluster"], rows["label"])
+    # Cases, not scores of networks: there are no folds yet.
+    resampling = Resampling.of(rows.assign(fold=""), resamples=resamples, seed=seed)
+    clusters = resampling.clusters
     place = clusters.locate(rows["cluster"])
     part = np.random.default_rng(seed).permutation(np.arange(len(clusters.ids)) % PARTS)[place]
     scores = np.zeros(inside.shape)
@@ -186,8 +190,7 @@ def check_feature_place(
         known = np.nan_to_num(np.clip((matrix - middle) / np.where(scale > 0, scale, np.inf), -4, 4))
         labels = inside[:, fit].astype(np.float64)
         scores[:, asked] = fit_ridges(known[fit], labels, balance_classes(labels), strength=0.1).predict(known[asked])
-    drawn = draw_weights(clusters, resamples=resamples, seed=seed)[:, place]
-    weights = np.concatenate([np.ones((1, len(rows)), dtype=np.uint8), drawn])
+    weights = resampling.drawn[:, place]
     aucs = [_weigh_place(rows.assign(score=scores[n]), inside[n], weights) for n in range(len(levels))]
     mean = np.mean(aucs, axis=0)
     metric = summarise_draws(float(mean[0]), mean[1:], clusters)

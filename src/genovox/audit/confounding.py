@@ -12,11 +12,11 @@ from sklearn.tree import DecisionTreeClassifier
 from genovox.audit.additions import Addition, measure_addition, pair_scores
 from genovox.audit.checks import Check, Status
 from genovox.baselines.ridge import balance_classes, fit_ridges
-from genovox.baselines.tabular import RIDGE, TabularModel, as_numbers, fit_logistic
+from genovox.baselines.tabular import RIDGE, as_numbers, evaluate_terms, fit_logistic
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX, list_metadata
 from genovox.evaluate.discrimination import roc_auc
-from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
+from genovox.evaluate.intervals import Resampling, cluster_patients, summarise_draws
 from genovox.evaluate.schema import LabelUnit, Metric
 from genovox.evaluate.scoring import estimate_within_fold_auc
 
@@ -146,18 +146,13 @@ def score_columns(cases: pd.DataFrame, folds: pd.DataFrame, columns: tuple[str, 
         if len(np.unique(labels)) < 2:
             continue
         model = fit_logistic(train[list(columns)], labels, clusters, seed=seed, recipe=RIDGE)
-        known, asked = (_evaluate_terms(model, part) for part in (train, test))
+        known, asked = (evaluate_terms(model.terms, part) for part in (train, test))
         combines = _prefer_trees(known, labels, clusters, seed)
         scores = _score_trees(known, labels, asked, seed) if combines else model.score(test)
         rows = test[["patient_id", "label", "cluster"]].reset_index().assign(score=scores, combined=combines)
         rows["repeat"], rows["fold"] = plan["repeat"].iloc[0], plan["fold"].iloc[0]
         scored.append(rows)
     return pd.concat(scored, ignore_index=True) if scored else pd.DataFrame()
-
-
-def _evaluate_terms(model: TabularModel, table: pd.DataFrame) -> Floats:
-    values = [term.evaluate(table) for term in model.terms]
-    return np.stack(values, axis=1) if values else np.zeros((len(table), 0))
 
 
 def _prefer_trees(matrix: Floats, labels: NDArray[np.int64], clusters: NDArray[np.int64], seed: int) -> bool:
@@ -254,9 +249,8 @@ def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
     References:
         Janes & Pepe (2009), covariate-adjusted ROC, doi:10.1093/biomet/asp002.
     """
-    clusters = Clusters.from_rows(table["cluster"], table["label"])
-    drawn = draw_weights(clusters, resamples=resamples, seed=seed)[:, clusters.locate(table["cluster"])]
-    weights = np.concatenate([np.ones((1, len(table))), drawn])
+    resampling = Resampling.of(table, resamples=resamples, seed=seed)
+    weights = resampling.drawn[:, resampling.clusters.locate(table["cluster"])]
     total, pairs = np.zeros(len(weights)), np.zeros(len(weights))
     labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
     for rows in _strata(table):
@@ -270,7 +264,7 @@ def stratified_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
     with np.errstate(invalid="ignore"):
         values = total / pairs
     note = None if pairs[0] > 0 else "no stratum of like metadata holds both classes"
-    return summarise_draws(float(values[0]), values[1:], clusters, note=note)
+    return summarise_draws(float(values[0]), values[1:], resampling.clusters, note=note)
 
 
 def check_metadata(finding: MetadataFinding) -> Check:
@@ -343,13 +337,11 @@ def measure_columns(cases: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame
     return table
 
 
-def _is_numeric(column: pd.Series) -> bool:
-    return pd.api.types.is_float_dtype(column)
-
-
 def _is_usable(column: pd.Series) -> bool:
     """Whether any value stands often enough to be learnt from; names and serial numbers do not."""
-    return _is_numeric(column) or bool(column.value_counts().iloc[1:].ge(_RARE).any() or len(column) < 2 * _RARE)
+    return pd.api.types.is_float_dtype(column) or bool(
+        column.value_counts().iloc[1:].ge(_RARE).any() or len(column) < 2 * _RARE
+    )
 
 
 def _strata(table: pd.DataFrame) -> list[np.ndarray]:

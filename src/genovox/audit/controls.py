@@ -14,7 +14,7 @@ from genovox.audit.checks import Check, Status
 from genovox.baselines.ridge import Refit, balance_classes, fit_ridges, plan_refits, score_refits
 from genovox.cohort.splits import FIXED
 from genovox.core.errors import DataError
-from genovox.evaluate.intervals import Clusters, cluster_patients, draw_weights, summarise_draws
+from genovox.evaluate.intervals import Resampling, cluster_patients, summarise_draws
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import LabelUnit, Metric, PatientScore
 from genovox.evaluate.scoring import estimate_within_fold_auc, within_fold_auc
@@ -249,15 +249,14 @@ def leave_site_out(
             estimate=None, low=None, high=None, method="not defined", note="no hospital has both classes"
         )
         return undefined, undefined
-    own, other = (score_refits(plan, strength=STRENGTH) for plan in refits)
-    everyone = pd.concat([own, other])
-    clusters = Clusters.from_rows(everyone["cluster"], everyone["label"])
-    drawn = draw_weights(clusters, resamples=resamples, seed=seed)
-    draws = [within_fold_auc(table, drawn[:, clusters.locate(table["cluster"])]) for table in (own, other)]
-    estimates = [float(within_fold_auc(table)[0]) for table in (own, other)]
+    tables = [score_refits(plan, strength=STRENGTH) for plan in refits]
+    resampling = Resampling.of(pd.concat(tables), resamples=resamples, seed=seed)
+    clusters = resampling.clusters
+    own, other = (within_fold_auc(table, resampling.drawn[:, clusters.locate(table["cluster"])]) for table in tables)
+    loss = own - other
     return (
-        summarise_draws(estimates[1], draws[1], clusters),
-        summarise_draws(estimates[0] - estimates[1], draws[0] - draws[1], clusters, limits=(-1, 1)),
+        summarise_draws(float(other[0]), other[1:], clusters),
+        summarise_draws(float(loss[0]), loss[1:], clusters, limits=(-1, 1)),
     )
 
 

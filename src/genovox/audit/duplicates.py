@@ -1,6 +1,7 @@
 """Copies of a scan under two patients, found after turning, rescaling, compression, resampling or a small crop."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import permutations, product
 from pathlib import Path
 
@@ -110,15 +111,16 @@ def check_near_duplicates(cases: pd.DataFrame, likeness: npt.NDArray[np.int8] | 
         f"from a correlation of {SAME:.2f} of the scans' fine structure on it is a leak, from {ALIKE:.2f} on a person "
         "should look: unrelated scans stayed below 0.87, copies that were turned, compressed or resampled above"
     )
+    say = partial(Check, NEAR_DUPLICATES, question, threshold=threshold)
     described = 0 if likeness is None else int(likeness.any(axis=(1, 2, 3)).sum())
     if likeness is None or described < 2:
         what = "no images to compare" if likeness is None else "masks have no structure to compare"
-        return Check(NEAR_DUPLICATES, question, "not-assessed", what, threshold)
+        return say("not-assessed", what)
     pairs = find_near_duplicates(likeness, cases["patient_id"])
     masks = f"; {len(cases) - described} masks are not compared" if described < len(cases) else ""
     if pairs.empty:
         finding = f"no two of {described} scans of different patients are alike (48 orientations each){masks}"
-        return Check(NEAR_DUPLICATES, question, "pass", finding, threshold, figure=0.0)
+        return say("pass", finding, figure=0.0)
     names = cases["case_id"].to_numpy()
     shown = ", ".join(
         f"{names[first]} and {names[second]} ({similarity:.2f})"
@@ -128,12 +130,9 @@ def check_near_duplicates(cases: pd.DataFrame, likeness: npt.NDArray[np.int8] | 
     )
     same = int((pairs["similarity"] >= SAME).sum())
     finding = f"{len(pairs)} pairs of scans of different patients are alike: {shown}{masks}"
-    return Check(
-        NEAR_DUPLICATES,
-        question,
+    return say(
         "fail" if same else "warn",
         finding + (f"; accepted by the user: {accepted}" if accepted else ""),
-        threshold,
         figure=float(pairs["similarity"].iloc[0]),
         advice="Look at each pair; give both the same patient_id or remove the wrong one, then run again.",
     )

@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,7 @@ def check_folds(folds: pd.DataFrame | None, predictions: pd.DataFrame) -> Check:
     """
     question = "Is every patient and family in one part of each fold only?"
     threshold = "any is a leak: a network that has seen a patient knows more than the scan"
+    say = partial(Check, "fold-disjointness", question, threshold=threshold)
     table = predictions if folds is None else folds
     shows_training = bool((table["part"] == "train").any())
     split = _find_shared(table) + _find_fixed_in_folds(table)
@@ -87,26 +89,20 @@ def check_folds(folds: pd.DataFrame | None, predictions: pd.DataFrame) -> Check:
     if split or scored:
         example = f", such as {split[0]}" if split else ""
         strays = f", {scored} test scores are not of the plan's" if scored else ""
-        return Check(
-            "fold-disjointness",
-            question,
+        return say(
             "fail",
             f"{len(split)} patients or families stand in two parts of a fold{example}{strays}",
-            threshold,
             figure=float(len(split) + scored),
             advice="Plan the folds anew by patient and family and train again; a plan of genovox cannot split one.",
         )
     if not shows_training:
         finding = "no patient stands in two parts, but who was trained on is not in the table; give the folds too"
-        return Check("fold-disjointness", question, "not-assessed", finding, threshold)
+        return say("not-assessed", finding)
     pairs = table.loc[table["fold"].astype(str) != FIXED, ["repeat", "fold"]].drop_duplicates()
     where = f"any of {len(pairs)} folds" if len(pairs) else "the table"
-    return Check(
-        "fold-disjointness",
-        question,
+    return say(
         "pass",
         f"no patient or family stands in two parts of {where}, and every test score is of its fold",
-        threshold,
         figure=0.0,
     )
 
@@ -120,19 +116,17 @@ def check_duplicates(cases: pd.DataFrame, accepted: str) -> Check:
     """
     question = "Does the same volume stand under two patients?"
     threshold = "any is a leak: one copy may be trained on and the other tested"
+    say = partial(Check, "duplicate-volumes", question, threshold=threshold)
     if "fingerprint" not in cases:
-        return Check("duplicate-volumes", question, "not-assessed", "no images to compare", threshold)
+        return say("not-assessed", "no images to compare")
     twins = find_duplicate_volumes(cases)
     if twins.empty:
         finding = f"no two of {len(cases)} cases of different patients have equal voxels (any axis order or scale)"
-        return Check("duplicate-volumes", question, "pass", finding, threshold, figure=0.0)
+        return say("pass", finding, figure=0.0)
     finding = f"{len(twins)} cases share their voxels with another patient: {', '.join(twins['case_id'].iloc[:4])}"
-    return Check(
-        "duplicate-volumes",
-        question,
+    return say(
         "fail",
         finding + (f"; accepted by the user: {accepted}" if accepted else ""),
-        threshold,
         figure=float(len(twins)),
         advice="Give both the same patient_id or remove the wrong one, then run again.",
     )
@@ -147,21 +141,19 @@ def check_studies(series: pd.DataFrame | None) -> Check:
     """
     question = "Does one DICOM study stand under two patients?"
     threshold = "any is a leak: a study is of one person"
+    say = partial(Check, "study-disjointness", question, threshold=threshold)
     if series is None or "study" not in series:
-        return Check("study-disjointness", question, "not-assessed", "the images carry no study UIDs", threshold)
+        return say("not-assessed", "the images carry no study UIDs")
     named = series[series["patient_id"] != ""]
     owners = named.groupby("study")["patient_id"].nunique()
     shared = owners.index[owners > 1]
     if not len(shared):
         finding = f"each of {len(owners)} studies is of one patient"
-        return Check("study-disjointness", question, "pass", finding, threshold, figure=0.0)
+        return say("pass", finding, figure=0.0)
     patients = sorted(named.loc[named["study"].isin(shared), "patient_id"].unique())
-    return Check(
-        "study-disjointness",
-        question,
+    return say(
         "fail",
         f"{len(shared)} studies stand under two patients or more: {', '.join(patients[:4])}",
-        threshold,
         figure=float(len(shared)),
         advice="Correct the PatientID of one of them, or give both the same patient_id, then run again.",
     )
@@ -182,29 +174,27 @@ def check_people(facts: pd.DataFrame) -> Check:
         f"patients equal in all that is known of them, where fewer than {_BY_CHANCE} such pairs are to be expected by "
         "chance; a hint, not a proof, so it warns"
     )
+    say = partial(Check, "same-person", question, threshold=threshold)
     columns = [name for name in facts.columns if _PERSONAL.search(" ".join(re.findall(r"[a-z0-9]+", name.lower())))]
     people = facts.groupby("patient_id")[columns].first() if columns else pd.DataFrame()
     people = people[(people.astype(str) != "").all(axis=1) & people.notna().all(axis=1)] if columns else people
     if len(people) < 2:
         finding = "nothing personal (age, weight, density and the like) is known of two patients"
-        return Check("same-person", question, "not-assessed", finding, threshold)
+        return say("not-assessed", finding)
     alike = math.prod(float((people[name].value_counts(normalize=True) ** 2).sum()) for name in columns)
     expected = alike * len(people) * (len(people) - 1) / 2
     said = f"{', '.join(columns)} of {len(people)} patients"
     if expected >= _BY_CHANCE:
         finding = f"{said} do not tell people apart: {expected:.2g} pairs would agree by chance"
-        return Check("same-person", question, "not-assessed", finding, threshold)
+        return say("not-assessed", finding)
     twins = people[people.duplicated(keep=False)]
     if twins.empty:
-        return Check("same-person", question, "pass", f"no two patients are equal in {said}", threshold, figure=0.0)
+        return say("pass", f"no two patients are equal in {said}", figure=0.0)
     groups: list[list[str]] = [sorted(names) for names in twins.groupby(columns).groups.values()]
     shown = "; ".join(" and ".join(group[:3]) for group in sorted(groups)[:3])
-    return Check(
-        "same-person",
-        question,
+    return say(
         "warn",
         f"{len(twins)} patients are equal in {', '.join(columns)}: {shown} ({expected:.2g} pairs expected by chance)",
-        threshold,
         figure=float(len(twins)),
         advice="Ask the hospital whether these ids are one person; if so, give them one patient_id and run again.",
     )
@@ -261,7 +251,8 @@ def _share(table: pd.DataFrame, keys: list[str], place: str) -> list[str]:
         if column in table:
             named = table[table[column].notna() & (table[column] != "")]
             places = named.drop_duplicates([*keys, column, place])
-            found += places.loc[places.duplicated([*keys, column]), column].astype(str).tolist()
+            again = places[places.duplicated([*keys, column])].drop_duplicates([*keys, column])
+            found += again[column].astype(str).tolist()
     return found
 
 

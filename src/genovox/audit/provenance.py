@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from genovox.audit.checks import Check
 from genovox.cohort.splits import FIXED
 from genovox.cohort.stage import GROUPED, UNTESTED
 from genovox.core.artifacts import read_json, read_stage, read_table
 from genovox.core.errors import DataError
+from genovox.evaluate.discrimination import roc_auc
+from genovox.evaluate.scoring import within_fold_auc
+from genovox.statistics.sample_size import Counts, hanley_mcneil_variance
 
 if TYPE_CHECKING:
     from genovox.volumes.nyul import StandardScale
@@ -37,10 +40,11 @@ def check_fitted(run: Path | None, folds: pd.DataFrame | None) -> Check:
     """
     question = "Was everything fitted on training patients of its fold only?"
     threshold = "anything fitted on test patients is a leak; pretraining on their scans without labels is a warning"
+    say = partial(Check, "fitted-in-fold", question, threshold=threshold)
     record = None if run is None else read_stage(run, "train")
     if run is None or folds is None or record is None:
         finding = "what was fitted, and on whom, is not in the table"
-        return Check("fitted-in-fold", question, "not-assessed", finding, threshold)
+        return say("not-assessed", finding)
     broken = [
         name for name, key in record["parts"]["upstream"].items() if (read_stage(run, name) or {}).get("key") != key
     ]
@@ -54,19 +58,16 @@ def check_fitted(run: Path | None, folds: pd.DataFrame | None) -> Check:
     finding = "; ".join(faults)
     if faults:
         advice = "Remove the run's train folder and run again; genovox fits in the fold only."
-        return Check("fitted-in-fold", question, "fail", finding, threshold, figure=float(len(faults)), advice=advice)
+        return say("fail", finding, figure=float(len(faults)), advice=advice)
     if transductive:
-        return Check(
-            "fitted-in-fold",
-            question,
+        return say(
             "warn",
             "networks were pretrained on the test patients' scans, without labels (transductive)",
-            threshold,
             figure=0.0,
             advice='Say so beside every figure, or set pretrain.cases = "untested".',
         )
     finding = "the stages form one chain" + (f", and {maps} intensity maps learnt again are equal" if maps else "")
-    return Check("fitted-in-fold", question, "pass", finding, threshold, figure=0.0)
+    return say("pass", finding, figure=0.0)
 
 
 def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.DataFrame] | None = None) -> Check:
@@ -79,39 +80,34 @@ def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.D
     """
     question = "Was the epoch chosen without the test patients?"
     threshold = "any test patient among the validation patients of its fold is a leak: the best epoch is the luckiest"
+    say = partial(Check, "early-stopping", question, threshold=threshold)
     parts = {part: predictions[predictions["part"] == part] for part in ("val", "test")}
     if parts["val"].empty:
         finding = "no validation scores: what the epoch was chosen on cannot be seen"
-        return Check("early-stopping", question, "not-assessed", finding, threshold)
+        return say("not-assessed", finding)
     both = parts["val"].merge(parts["test"], on=[*_FIT_KEYS, "patient_id"])
     if len(both):
         patients = both["patient_id"].nunique()
-        return Check(
-            "early-stopping",
-            question,
+        return say(
             "fail",
             f"{patients} patients are validated on and tested in the same fold, such as {both['patient_id'].iloc[0]}",
-            threshold,
             figure=float(patients),
             advice="Take the validation patients from the training part, choose the epoch on them, and test once.",
         )
     if histories is None:
         finding = "validation and test share no patient, but how the epoch was chosen is not in the table"
-        return Check("early-stopping", question, "not-assessed", finding, threshold)
+        return say("not-assessed", finding)
     odd = [name for name, history in histories.items() if not _is_best_by_validation(history)]
     if odd:
         finding = f"{len(odd)} folds keep another epoch than the best of their validation patients, such as {odd[0]}"
-        return Check(
-            "early-stopping",
-            question,
+        return say(
             "fail",
             finding,
-            threshold,
             figure=float(len(odd)),
             advice="Remove these folds from the run's train folder and train again.",
         )
     finding = f"validation and test share no patient; {len(histories)} histories follow the validation patients"
-    return Check("early-stopping", question, "pass", finding, threshold, figure=0.0)
+    return say("pass", finding, figure=0.0)
 
 
 def read_histories(run: Path) -> dict[str, pd.DataFrame]:
@@ -139,33 +135,30 @@ def check_test_threshold(predictions: pd.DataFrame) -> Check:
     """
     question = "Was the threshold chosen without the test patients?"
     threshold = "a threshold that is the best for the test scores, and not for the validation scores, warns"
-    name = "test-threshold"
+    say = partial(Check, "test-threshold", question, threshold=threshold)
     if "threshold" not in predictions:
         finding = "the table states no thresholds; genovox fixes its own on validation patients"
-        return Check(name, question, "not-assessed", finding, threshold)
+        return say("not-assessed", finding)
+    cuts = pd.to_numeric(predictions["threshold"], errors="coerce")
+    scores = predictions["score"].astype(float)
+    if (_shorten(scores) == scores).all():
+        cuts = _shorten(cuts)
     fits = matched = 0
-    for _, rows in predictions.groupby(_FIT_KEYS):
+    for _, rows in predictions.assign(threshold=cuts).groupby(_FIT_KEYS):
         test, val = rows[rows["part"] == "test"], rows[rows["part"] == "val"]
-        values = pd.to_numeric(test["threshold"], errors="coerce").dropna().unique()
+        values = test["threshold"].dropna().unique()
         if len(values) != 1 or test["label"].astype(int).nunique() < 2:
             continue
         fits += 1
         matched += _is_of_test(test, val, float(values[0]))
     if not fits:
         finding = "no fit has one threshold and test patients of both classes"
-        return Check(name, question, "not-assessed", finding, threshold)
-    if matched > fits / 2:
-        return Check(
-            name,
-            question,
-            "warn",
-            f"in {matched} of {fits} fits the threshold is the best there is for the test scores",
-            threshold,
-            figure=matched / fits,
-            advice="Fix the threshold on validation patients and report what it gives on the test patients.",
-        )
+        return say("not-assessed", finding)
     finding = f"in {matched} of {fits} fits the threshold is the best there is for the test scores"
-    return Check(name, question, "pass", finding, threshold, figure=matched / fits)
+    if matched > fits / 2:
+        advice = "Fix the threshold on validation patients and report what it gives on the test patients."
+        return say("warn", finding, figure=matched / fits, advice=advice)
+    return say("pass", finding, figure=matched / fits)
 
 
 def check_validation_gap(predictions: pd.DataFrame) -> Check:
@@ -182,23 +175,23 @@ def check_validation_gap(predictions: pd.DataFrame) -> Check:
         f"warns where the 95% interval of AUC(validation) - AUC(test) lies above {LARGEST_GAP:g}, more than "
         "choosing an epoch gives"
     )
+    say = partial(Check, "validation-gap", question, threshold=threshold)
     gaps = [_measure_gap(rows) for _, rows in predictions[predictions["fold"].astype(str) != FIXED].groupby("model")]
     known = [gap for gap in gaps if gap is not None]
-    name = "validation-gap"
     if not known:
         finding = "no model has validation and test scores of both classes"
-        return Check(name, question, "not-assessed", finding, threshold)
+        return say("not-assessed", finding)
     if all(test > 1 - LARGEST_GAP for *_, test in known):
         finding = f"an AUC of {min(test for *_, test in known):.2f} or more on test patients leaves no room for a gap"
-        return Check(name, question, "not-assessed", finding, threshold)
+        return say("not-assessed", finding)
     gap, low, high, _ = max(known, key=lambda found: found[1])
     finding = f"AUC on validation patients is {gap:+.2f} against that on test patients ({low:+.2f} to {high:+.2f})"
     if len(known) > 1:
         finding += f", the largest of {len(known)} models"
     if low > LARGEST_GAP:
         advice = "Look for a step of the optimiser inside the validation loop, and for choices made on few patients."
-        return Check(name, question, "warn", finding, threshold, gap, low, high, advice)
-    return Check(name, question, "pass", finding, threshold, gap, low, high)
+        return say("warn", finding, figure=gap, low=low, high=high, advice=advice)
+    return say("pass", finding, figure=gap, low=low, high=high)
 
 
 def check_model_choice(predictions: pd.DataFrame, *, is_declared: bool) -> Check:
@@ -210,33 +203,24 @@ def check_model_choice(predictions: pd.DataFrame, *, is_declared: bool) -> Check
     """
     question = "Was the model to report named before the test patients were scored?"
     threshold = "several models on the same test patients, none named beforehand, warn: the best of many is partly luck"
-    name = "model-choice"
+    say = partial(Check, "model-choice", question, threshold=threshold)
     test = predictions[predictions["part"] == "test"]
     models = test["model"].astype(str).unique()
     if is_declared:
         finding = f"{models[0]} was named in the study before any was scored ({len(models)} models)"
-        return Check(name, question, "pass", finding, threshold, figure=float(len(models)))
+        return say("pass", finding, figure=float(len(models)))
     if len(models) < 2:
         finding = "how many models were tried is not in the table"
-        return Check(name, question, "not-assessed", finding, threshold)
-    aucs = {model: _average_auc(rows) for model, rows in test.groupby(test["model"].astype(str))}
-    known = {model: auc for model, auc in aucs.items() if auc is not None}
+        return say("not-assessed", finding)
+    typed = test.astype({"model": str, "repeat": float, "label": int, "score": float})
+    aucs = {str(model): float(within_fold_auc(rows)[0]) for model, rows in typed.groupby("model")}
+    known = {model: auc for model, auc in aucs.items() if not np.isnan(auc)}
     finding = f"{len(models)} models are tested on the same patients, and none is known to have been named beforehand"
     if known:
         best = max(known, key=lambda model: known[model])
         finding += f": AUC {min(known.values()):.2f} to {known[best]:.2f}, the best is {best}"
     advice = "Name one model before any is tested, or choose among them on validation patients and test the choice."
-    return Check(name, question, "warn", finding, threshold, figure=float(len(models)), advice=advice)
-
-
-def _average_auc(rows: pd.DataFrame) -> float | None:
-    """Mean AUC of the folds that hold both classes."""
-    aucs = [
-        float(roc_auc_score(fold["label"].astype(int), fold["score"].astype(float)))
-        for _, fold in rows.groupby(["repeat", "fold"])
-        if fold["label"].astype(int).nunique() == 2
-    ]
-    return float(np.mean(aucs)) if aucs else None
+    return say("warn", finding, figure=float(len(models)), advice=advice)
 
 
 def _refit_maps(run: Path, folds: pd.DataFrame) -> tuple[int, list[str]]:
@@ -295,6 +279,11 @@ def _is_best_by_validation(history: pd.DataFrame) -> bool:
     return bool(last["validation_loss"] == history["validation_loss"].min() or last["epoch"] == history["epoch"].max())
 
 
+def _shorten(numbers: pd.Series) -> pd.Series:
+    """Numbers in the digits of single precision, as tables hold networks' scores: a threshold is taken from them."""
+    return pd.Series(numbers.to_numpy(np.float32).astype(str).astype(float), index=numbers.index)
+
+
 def _is_of_test(test: pd.DataFrame, val: pd.DataFrame, threshold: float) -> bool:
     """Whether a threshold is the test scores' best and not the validation scores', or is a test score to the digit."""
     if not _suits_best(test, threshold):
@@ -329,8 +318,9 @@ def _measure_gap(rows: pd.DataFrame) -> tuple[float, float, float, float] | None
             of_part = fold[fold["part"] == part]
             label = of_part["label"].astype(int).to_numpy()
             if 0 < label.sum() < len(label):
-                auc = float(roc_auc_score(label, of_part["score"].astype(float)))
-                measured.append((auc, _auc_variance(auc, label)))
+                auc = float(roc_auc(label, of_part["score"].astype(float))[0])
+                counts = Counts(int(label.sum()), int((1 - label).sum()))
+                measured.append((auc, hanley_mcneil_variance(auc, counts) if 0 < auc < 1 else 0.0))
         if len(measured) == 2:
             gaps.append(measured[0][0] - measured[1][0])
             variances.append(measured[0][1] + measured[1][1])
@@ -339,10 +329,3 @@ def _measure_gap(rows: pd.DataFrame) -> tuple[float, float, float, float] | None
         return None
     gap, half = float(np.mean(gaps)), 1.96 * float(np.sqrt(np.sum(variances))) / len(gaps)
     return gap, gap - half, gap + half, float(np.mean(tested))
-
-
-def _auc_variance(auc: float, label: npt.NDArray[np.int64]) -> float:
-    positive, negative = int(label.sum()), int((1 - label).sum())
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    spread = auc * (1 - auc) + (positive - 1) * (q1 - auc**2) + (negative - 1) * (q2 - auc**2)
-    return spread / (positive * negative)

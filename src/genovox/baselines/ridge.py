@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from threadpoolctl import ThreadpoolController
 
-from genovox.baselines.tabular import RIDGE, fit_logistic
+from genovox.baselines.tabular import RIDGE, evaluate_terms, fit_logistic
 from genovox.cohort.splits import FIXED, connect_groups
 
 Floats = NDArray[np.float64]
@@ -147,8 +147,7 @@ def _number(train: pd.DataFrame, test: pd.DataFrame, labels: NDArray[np.int64]) 
         values = [((part.to_numpy() - mean) / np.where(varies, scale, 1))[:, varies] for part in (train, test)]
         return [np.clip(np.nan_to_num(part), -_FURTHEST, _FURTHEST) for part in values]
     model = fit_logistic(train, labels, np.arange(len(labels)), seed=0, recipe=RIDGE)
-    terms = [[term.evaluate(part) for term in model.terms] for part in (train, test)]
-    return [np.array(values).reshape(-1, len(part)).T for values, part in zip(terms, (train, test), strict=True)]
+    return [evaluate_terms(model.terms, part) for part in (train, test)]
 
 
 def score_refits(plans: list[Refit], *, strength: float) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Models of table columns: a regularised logistic regression whose every step is fitted on training patients."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -222,14 +222,14 @@ def fit_logistic(
     # The last bit of a sum depends on the number of threads, and a run must not.
     with threadpool_limits(1):
         count, strength, loss = _choose(table, labels, groups, seed, recipe)
-        terms, matrix = _prepare(table, labels)
+        candidates = _make_terms(table)
+        terms, matrix = _prepare(candidates, table, labels)
         terms, matrix = terms[:count], matrix[:, :count]
         coefficients, intercept = _solve(matrix, labels, strength)
     fitted = tuple(
-        Term(**(asdict(term) | {"coefficient": float(coefficient)}))
-        for term, coefficient in zip(terms, coefficients, strict=True)
+        replace(term, coefficient=float(coefficient)) for term, coefficient in zip(terms, coefficients, strict=True)
     )
-    return TabularModel(fitted, intercept, strength, len(_make_terms(table)), loss)
+    return TabularModel(fitted, intercept, strength, len(candidates), loss)
 
 
 def save_tabular(folder: Path, model: TabularModel) -> None:
@@ -317,10 +317,14 @@ def _make_terms(table: pd.DataFrame) -> list[Term]:
     return terms
 
 
-def _prepare(table: pd.DataFrame, labels: Labels) -> tuple[list[Term], Matrix]:
+def evaluate_terms(terms: Sequence[Term], table: pd.DataFrame) -> Matrix:
+    """The terms of each row, shape (n, terms)."""
+    return np.stack([term.evaluate(table) for term in terms], axis=1) if terms else np.zeros((len(table), 0))
+
+
+def _prepare(terms: list[Term], table: pd.DataFrame, labels: Labels) -> tuple[list[Term], Matrix]:
     """Terms that vary and differ from one another, those that tell most alone first, and their values."""
-    terms = _make_terms(table)
-    matrix = np.stack([term.evaluate(table) for term in terms], axis=1) if terms else np.zeros((len(table), 0))
+    matrix = evaluate_terms(terms, table)
     positive = labels == 1
     ranks = rankdata(matrix, axis=0)[positive].sum(axis=0) if terms else np.zeros(0)
     pairs = int(positive.sum()) * int((~positive).sum())
@@ -375,8 +379,8 @@ def _inner_losses(
     table: pd.DataFrame, labels: Labels, held: pd.DataFrame, truth: Labels, choices: list[tuple[int, float]]
 ) -> list[float]:
     """Mean over both classes of the mean log loss, for each choice."""
-    terms, matrix = _prepare(table, labels)
-    other = np.stack([term.evaluate(held) for term in terms], axis=1) if terms else np.zeros((len(held), 0))
+    terms, matrix = _prepare(_make_terms(table), table, labels)
+    other = evaluate_terms(terms, held)
     known: dict[tuple[int, float], float] = {}
     losses = []
     for count, strength in choices:

@@ -13,8 +13,8 @@ def foreground_share(activation: np.ndarray, mask: np.ndarray) -> float | None:
         activation: Shape (z, y, x), 0 or more.
         mask: Foreground, shape (z, y, x).
     """
-    total = float(activation.sum())
-    return float(activation[mask].sum()) / total if total > 0 else None
+    inside, outside = float(activation[mask].sum()), float(activation[~mask].sum())
+    return inside / (inside + outside) if inside + outside > 0 else None
 
 
 def map_to_scan(activation: np.ndarray, affine: Affine, scan: Volume) -> Volume:
