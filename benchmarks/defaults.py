@@ -1,12 +1,13 @@
 """Defaults by experiment: one setting of ``[train]`` or ``[augment]`` changed at a time, on patients dealt anew.
 
     python -m benchmarks.defaults crops OUT [--patients 1000] [--seed 11]        render lesion crops once (20 minutes)
-    python -m benchmarks.defaults try OUT --learnt 60 [--effect half] [--repeats 3] [--only epochs=20 …]
-    python -m benchmarks.defaults try REAL_DATA/lidc --learnt 200 [--repeats 3]
+    python -m benchmarks.defaults try OUT --learnt 60 --rows ROWS [--effect half] [--repeats 3] [--only epochs=20 …]
+    python -m benchmarks.defaults try REAL_DATA/lidc --learnt 200 --rows ROWS [--repeats 3]
 
 A simulated lesion is rendered once, since scans do not depend on the label once what the tumour is like is known;
 labels are dealt by each patient's true risk, at full or half effect. Every repeat deals patients to learn from, to
 watch (a quarter as many, at least eight) and to test (300); every setting trains the same network on the same deal.
+The scores of each network are kept in ROWS, so that the same command goes on where it was stopped.
 Prints a line a run, then one JSON object: the mean AUC of each setting, the share of the excess over 0.5 that a
 logistic regression on the true features, fitted on the same patients, reaches, and the difference from the defaults
 with a 95% interval (patients of all repeats resampled, the same for both).
@@ -53,6 +54,7 @@ TABLE = PreprocessTable(
 )
 CHANNEL = "subtraction1"
 RESAMPLES = 500
+BASE: dict[str, Any] = {"model": "light", "preset": "isotropic"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "epochs=20": {"epochs": 20},
@@ -137,32 +139,37 @@ def open_network(model: str | tuple[int, int, int], seed: int) -> Network:
     return build_network(model, 1) if isinstance(model, str) else LightNet(1, widths=model)
 
 
-def run_setting(
-    changes: dict[str, Any], cases: list[PreparedCase], parts: dict[str, np.ndarray], labels: np.ndarray, seed: int
-) -> np.ndarray:
-    """Scores of the test cases by networks trained under one setting."""
-    own = {"model": "light", "preset": "isotropic", **changes}
-    model, preset = own.pop("model"), own.pop("preset")
-    table = TrainTable(**own)
-    chosen = {
-        name: [replace(cases[index], label=int(labels[index])) for index in rows.tolist()]
-        for name, rows in parts.items()
-    }
-    resolution = Resolution("cpu", "32-true", 1, "channels_last_3d", False, torch.__version__)
+def run_setting(changes: dict[str, Any], chosen: dict[str, list[PreparedCase]], seed: int, rows: Path) -> np.ndarray:
+    """Scores of the test cases, the mean over the networks trained under one setting; scores in ``rows`` are taken."""
+    own = BASE | changes
+    members, flips = own.pop("members", 1), own.pop("test_flips", False)
+    trained_as = (
+        "defaults" if own == BASE else "-".join(f"{key}={own[key]}" for key in own if own[key] != BASE.get(key))
+    )
     scores = []
-    for member in range(table.members):
-        trained = train_network(
-            open_network(model, seed + 1000 * member),
-            training=chosen["learnt"],
-            validation=chosen["watched"],
-            table=table,
-            augment=AugmentTable(preset=preset),
-            resolution=resolution,
-            seed=seed + 1000 * member,
-            channels=(CHANNEL,),
-        )
-        scores.append(score_cases(trained.network, chosen["test"], "cpu", 32, flips=table.test_flips))
+    for member in range(members):
+        plain, mirrored = (rows / f"{trained_as} {seed} {member} {kind}.npy" for kind in ("plain", "mirrored"))
+        if not mirrored.exists():
+            network = train_setting(own, chosen, seed + 1000 * member)
+            for path, is_mirrored in ((plain, False), (mirrored, True)):
+                np.save(path, score_cases(network, chosen["test"], "cpu", 32, flips=is_mirrored))
+        scores.append(np.load(mirrored if flips else plain))
     return np.asarray(np.mean(scores, axis=0))
+
+
+def train_setting(own: dict[str, Any], chosen: dict[str, list[PreparedCase]], seed: int) -> Network:
+    """One network on one deal."""
+    keys = {key: value for key, value in own.items() if key not in BASE}
+    return train_network(
+        open_network(own["model"], seed),
+        training=chosen["learnt"],
+        validation=chosen["watched"],
+        table=TrainTable(**keys),
+        augment=AugmentTable(preset=own["preset"]),
+        resolution=Resolution("cpu", "32-true", 1, "channels_last_3d", False, torch.__version__),
+        seed=seed,
+        channels=(CHANNEL,),
+    ).network
 
 
 def deal_parts(cases: list[PreparedCase], labels: np.ndarray, learnt: int, seed: int) -> dict[str, np.ndarray]:
@@ -214,10 +221,13 @@ def try_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """All settings on the same deals."""
     names = ["defaults", *(arguments.only or [name for name in SETTINGS if name != "defaults"])]
     runs: list[dict[str, Any]] = []
+    is_simulated = not (arguments.cohort / "lidc_nodules.csv").exists()
+    study = f"{arguments.effect} {arguments.learnt}" if is_simulated else f"lidc {arguments.learnt}"
+    rows = arguments.rows / study
+    rows.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         cases, truth = read_cohort(arguments.cohort, Path(scratch), CHANNEL)
         for repeat in range(arguments.repeats):
-            is_simulated = "oracle" in truth
             labels = (
                 deal_labels(truth, arguments.effect, repeat)
                 if is_simulated
@@ -232,8 +242,12 @@ def try_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             if is_simulated:
                 run["scores"]["truth"] = measure_truth(truth, labels, parts["learnt"], parts["test"])
             runs.append(run)
+            chosen = {
+                part: [replace(cases[row], label=int(labels[row])) for row in found.tolist()]
+                for part, found in parts.items()
+            }
             for name in names:
-                run["scores"][name] = run_setting(SETTINGS[name], cases, parts, labels, repeat)
+                run["scores"][name] = run_setting(SETTINGS[name], chosen, repeat, rows)
                 auc = roc_auc_score(run["labels"], run["scores"][name])
                 print(f"repeat {repeat} {name}: {auc:.3f}", file=sys.stderr, flush=True)
     return {name: _summarise(runs, name) for name in (*(["truth"] if is_simulated else []), *names)}
@@ -263,6 +277,7 @@ def main() -> None:
     crops.add_argument("--seed", type=int, default=11)
     trial = verbs.add_parser("try")
     trial.add_argument("cohort", type=Path)
+    trial.add_argument("--rows", type=Path, required=True)
     trial.add_argument("--learnt", type=int, default=60)
     trial.add_argument("--effect", choices=("full", "half"), default="half")
     trial.add_argument("--repeats", type=int, default=3)

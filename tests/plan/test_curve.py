@@ -56,7 +56,7 @@ def test_a_training_that_fails_is_named_and_the_others_are_kept(tables_run: Path
     blocked.parent.mkdir(parents=True)
     blocked.write_text("in the way")
     with pytest.raises(
-        DataError, match=r"^3 of 20 trainings failed, such as clinical repeat 0 fold 1.*only what is not finished"
+        DataError, match=r"^2 of 12 folds failed in learning curve, such as clinical repeat 0 fold 1.*only what is not"
     ):
         _draw(tables_run, tmp_path / "curve")
     assert list((tmp_path / "curve").rglob(RECORD))

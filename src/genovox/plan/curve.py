@@ -9,19 +9,20 @@ import pandas as pd
 
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import read_json, require_stage
-from genovox.core.errors import DataError, UsageError
+from genovox.core.errors import UsageError
 from genovox.core.sections import ORACLE, TABULAR
 from genovox.core.study import Study
-from genovox.core.tasks import run_many, show_progress
-from genovox.dataset.cases import PreparedCase, read_prepared_cases, refuse_damaged
+from genovox.dataset.cases import read_prepared_cases, refuse_damaged
 from genovox.dataset.features import open_features
 from genovox.evaluate.discrimination import roc_auc
+from genovox.evaluate.predictions import gather_units
+from genovox.evaluate.schema import LabelUnit, PatientScore
 from genovox.learning.resolution import resolve
 from genovox.plan.outlook import CurveResult, conclude
-from genovox.plan.subsamples import Subsample, plan_subsamples
+from genovox.plan.subsamples import plan_subsamples
 from genovox.statistics.learning_curve import fit_learning_curve
 from genovox.train.crossval import gather_predictions
-from genovox.train.fold import share_features, train_fold
+from genovox.train.fold import train_open_folds
 from genovox.train.needs import count_workers, list_needs
 from genovox.train.plan import FoldTask, plan_tasks
 
@@ -71,14 +72,17 @@ def draw_curve(
     columns = {} if model in alone.train.networks else {model: open_features(model, alone, run, cases, at_once)}
     tasks = plan_tasks(alone, run, resolution, columns)
     subsamples = plan_subsamples(tasks, place, draws=draws, seed=study.seed)
-    _train(subsamples, cases, at_once)
-    by_patient = read_json(run / "cohort" / "flow.json")["label_unit"] == "patient"
+    trainings = [subsample.task for subsample in subsamples]
+    if any(task.start and not task.is_finished() for task in trainings):
+        refuse_damaged(cases)
+    train_open_folds(trainings, cases, workers=at_once, what="learning curve")
+    label_unit = read_json(run / "cohort" / "flow.json")["label_unit"]
     table = pd.DataFrame(
         {
             "row": f"{subsample.task.repeat}/{subsample.task.fold}",
             "share": subsample.share,
             "patients": subsample.patients,
-            "auc": score_fold(subsample.task, by_patient=by_patient),
+            "auc": score_fold(subsample.task, label_unit=label_unit, patient_score=study.evaluate.patient_score),
         }
         for subsample in subsamples
     )
@@ -89,39 +93,18 @@ def draw_curve(
     return conclude(model, curve, cohort=len({case.patient_id for case in cases}), rows=len(aucs))
 
 
-def score_fold(task: FoldTask, *, by_patient: bool) -> float:
+def score_fold(task: FoldTask, *, label_unit: LabelUnit, patient_score: PatientScore) -> float:
     """AUC of a finished fold on its test part.
 
     Args:
         task: The fold.
-        by_patient: Whether labels belong to patients, whose scores are then the mean of their cases.
+        label_unit: Whether labels belong to patients or to cases.
+        patient_score: How cases make a patient's score.
     """
     scores = gather_predictions([task])
     tested = scores[(scores["part"] == "test") & (scores["fold"] != FIXED)]
-    units = tested.groupby("patient_id" if by_patient else "case_id").agg(
-        label=("label", "first"), score=("score", "mean")
-    )
+    units = gather_units(tested.assign(cluster=0), label_unit=label_unit, patient_score=patient_score)
     return float(roc_auc(units["label"].to_numpy(), units["score"].to_numpy())[0])
-
-
-def _train(subsamples: Sequence[Subsample], cases: Sequence[PreparedCase], workers: int) -> None:
-    tasks = [subsample.task for subsample in subsamples]
-    to_do = [task for task in tasks if not task.is_finished()]
-    if to_do and to_do[0].start:
-        refuse_damaged(cases)
-    if to_do and to_do[0].features:
-        share_features(to_do[0], cases)
-    failures: list[str] = []
-    with show_progress("learning curve", len(to_do)) as advance:
-        for outcome in run_many(train_fold, to_do, workers=workers, describe=lambda task: str(task.folder)):
-            if outcome.failure:
-                failures.append(f"{outcome.item.name}: {outcome.failure}")
-            advance()
-    if failures:
-        raise DataError(
-            f"{len(failures)} of {len(tasks)} trainings failed, such as {failures[0]} "
-            "(the same command trains only what is not finished)"
-        )
 
 
 def _test_share(tasks: Sequence[FoldTask]) -> float:

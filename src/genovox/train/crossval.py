@@ -19,20 +19,17 @@ from genovox.core.artifacts import (
     write_json,
     write_table,
 )
-from genovox.core.errors import DataError
 from genovox.core.names import model_folder, split_model
 from genovox.core.sections import ORACLE, SELF, TRUTH
 from genovox.core.study import Study
-from genovox.core.tasks import Inner, run_many, show_progress
 from genovox.dataset.cases import read_prepared_cases, refuse_damaged
 from genovox.dataset.features import open_features
 from genovox.learning.checkpoint import pretrained_path
-from genovox.learning.journal import HISTORY, count_epochs
 from genovox.learning.resolution import RECORDED, Resolution, record_resolution, resolve
 from genovox.learning.start import Start, build_start
 from genovox.models.registry import hash_sha256
-from genovox.train.fold import share_features, train_fold
-from genovox.train.followers import are_together, current_ranks
+from genovox.train.fold import train_open_folds
+from genovox.train.followers import current_ranks
 from genovox.train.memory import available_mb
 from genovox.train.needs import ModelNeed, count_workers, list_needs, suggest_settings
 from genovox.train.plan import FORMAT, FoldTask, open_starts, plan_tasks
@@ -107,37 +104,10 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     at_once = workers or count_workers(needs, resolution)
     if current_ranks().size > 1:
         log.info("train: %d processes train each network together, one fold after the other", current_ranks().size)
-        at_once = 1
     if open_tasks:
         refuse_damaged(cases)
         try_weights(study, stage.folder, {task.model: task.start for task in tasks if task.start})
-    for task in {task.features: task for task in open_tasks if task.features}.values():
-        share_features(task, cases)
-    failures: dict[str, str] = {}
-    learning = [task for task in open_tasks if task.start]
-    for task in learning:
-        (task.folder / HISTORY).unlink(missing_ok=True)
-    epochs = Inner(
-        "epochs", study.train.epochs * len(learning), lambda: sum(count_epochs(task.folder) for task in learning)
-    )
-    with show_progress("training", len(open_tasks), inner=epochs) as advance:
-        for outcome in run_many(
-            train_fold,
-            open_tasks,
-            workers=at_once,
-            describe=lambda task: task.name,
-        ):
-            if outcome.failure:
-                failures[outcome.item.name] = outcome.failure
-                if not are_together():
-                    break
-            advance(f"{outcome.item.name}: {outcome.value or outcome.failure}")
-    if failures:
-        name, reason = next(iter(failures.items()))
-        raise DataError(
-            f"{len(failures)} of {len(tasks)} folds failed, such as {name}: {reason} "
-            "(the same command trains only what is not finished)"
-        )
+    train_open_folds(tasks, cases, workers=at_once, what="training")
     predictions = gather_predictions(tasks)
     if ORACLE in study.train.models:
         predictions = pd.concat([predictions, score_oracle(study, predictions)], ignore_index=True)

@@ -16,19 +16,21 @@ import pandas as pd
 from genovox.baselines.tabular import fit_tabular, save_tabular
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import read_json, write_json, write_table
+from genovox.core.errors import DataError
 from genovox.core.sections import TrainTable
 from genovox.core.seeds import derive_seed
+from genovox.core.tasks import Inner, run_many, show_progress
 from genovox.core.volume import Array
 from genovox.dataset.cases import PreparedCase
 from genovox.learning.checkpoint import NETWORK, load_network, save_network
-from genovox.learning.journal import EpochRecord, Journal
+from genovox.learning.journal import HISTORY, EpochRecord, Journal, count_epochs
 from genovox.learning.loop import TrainedNetwork, count_channels, open_fabric, score_cases
 from genovox.learning.probe import cache_features, fit_probe, pool_features
 from genovox.learning.start import build_start
 from genovox.models.blocks import Network
 from genovox.models.build import parameter_count
 from genovox.train.fitted import attach_map, fit_map, save_map
-from genovox.train.followers import current_ranks, train_together
+from genovox.train.followers import are_together, current_ranks, train_together
 from genovox.train.plan import RECORD, FoldTask
 from genovox.train.search import Cases, Trial, choose_settings
 from genovox.train.tracking import Tracker
@@ -181,6 +183,42 @@ def _follow_epochs(task: FoldTask, table: TrainTable, folder: Path) -> Iterator[
             tracker.add(record)
 
         yield follow
+
+
+def train_open_folds(tasks: Sequence[FoldTask], cases: Sequence[PreparedCase], *, workers: int, what: str) -> None:
+    """Train the folds that are not finished, several at once; under torchrun one after the other, each by all ranks.
+
+    Args:
+        tasks: All folds; finished ones are kept.
+        cases: Every case of them, for what a frozen encoder sees once for all.
+        workers: Folds at once.
+        what: What is trained, for the display of progress.
+
+    Raises:
+        DataError: If a fold failed, after the others were tried.
+    """
+    to_do = [task for task in tasks if not task.is_finished()]
+    for task in {task.features: task for task in to_do if task.features}.values():
+        share_features(task, cases)
+    learning = [task for task in to_do if task.start]
+    for task in learning:
+        (task.folder / HISTORY).unlink(missing_ok=True)
+    planned = sum(task.table.epochs for task in learning)
+    epochs = Inner("epochs", planned, lambda: sum(count_epochs(task.folder) for task in learning))
+    failures: list[str] = []
+    with show_progress(what, len(to_do), inner=epochs) as advance:
+        at_once = workers if current_ranks().size == 1 else 1
+        for outcome in run_many(train_fold, to_do, workers=at_once, describe=lambda task: task.name):
+            if outcome.failure:
+                failures.append(f"{outcome.item.name}: {outcome.failure}")
+                if not are_together():
+                    break
+            advance(f"{outcome.item.name}: {outcome.value or outcome.failure}")
+    if failures:
+        raise DataError(
+            f"{len(failures)} of {len(tasks)} folds failed in {what}, such as {failures[0]} "
+            "(the same command trains only what is not finished)"
+        )
 
 
 def list_networks(folder: Path) -> list[Path]:

@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 
 from genovox.core.artifacts import hash_content, read_json, read_table, write_json, write_table
-from genovox.core.errors import DataError
 from genovox.core.sections import TABULAR
 from genovox.core.study import Study
-from genovox.core.tasks import run_many
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
 from genovox.dataset.features import open_features
 from genovox.learning.resolution import Resolution
 from genovox.train.crossval import gather_predictions
-from genovox.train.fold import share_features, train_fold
+from genovox.train.fold import train_open_folds
 from genovox.train.plan import FoldTask, plan_tasks
 
 DEAL = "deal.json"
@@ -81,16 +79,9 @@ def train_deal(
     if (folder / DEAL).exists() and read_json(folder / DEAL)["key"] == key:
         table = read_table(folder / "predictions.csv")
         return table.astype({"repeat": int, "label": int, "score": float})
-    open_tasks = [task for task in dealt if not task.is_finished()]
-    for task in {task.features: task for task in open_tasks if task.features}.values():
-        share_features(task, _all_cases(task))
+    cases = list({case.case_id: case for task in dealt for case in _all_cases(task)}.values())
     at_once = workers or dealt[0].resolution.default_workers
-    for outcome in run_many(train_fold, open_tasks, workers=at_once, describe=lambda task: task.name):
-        if outcome.failure:
-            raise DataError(
-                f"training on dealt labels failed in {outcome.item.name}: {outcome.failure} "
-                "(the same command trains only what is not finished)"
-            )
+    train_open_folds(dealt, cases, workers=at_once, what="training on dealt labels")
     table = gather_predictions(dealt)
     write_table(folder / "predictions.csv", table)
     write_json(folder / DEAL, {"key": key, "seed": study.seed})
