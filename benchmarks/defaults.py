@@ -60,6 +60,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "epochs=20": {"epochs": 20},
     "epochs=80": {"epochs": 80},
     "keep=last": {"keep": "last"},
+    "keep=last, epochs=20": {"keep": "last", "epochs": 20},
     "learning_rate=3e-4": {"learning_rate": 3e-4},
     "learning_rate=3e-3": {"learning_rate": 3e-3},
     "width=half": {"model": (8, 16, 32)},

@@ -17,13 +17,13 @@ def test_holds_every_fold_and_the_ranges_of_the_cohort(finished_run: FinishedRun
     assert len(bundle.networks) == 3
     assert bundle.ranges.phases == 3
     assert bundle.ranges.figures["spacing_z_mm"] == (4.0, 4.0)
-    assert not bundle.around_point
+    assert bundle.unit == "row"
     assert bundle.ranges.figures["intensity_p50"][0] < bundle.ranges.figures["intensity_p50"][1]
 
 
 def test_a_run_of_lesions_crops_around_points(finished_archive_run: FinishedRun) -> None:
     bundle = load_bundle(finished_archive_run.run)
-    assert bundle.around_point
+    assert bundle.unit == "lesion"
     assert bundle.model == "light"
     assert (bundle.ranges.phases, bundle.ranges.most_phases) == (4, 5)  # the hospitals differ
     with pytest.raises(UsageError, match="--model must be one of light, got 'oracle'"):

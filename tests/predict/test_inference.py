@@ -17,7 +17,7 @@ from genovox.core.volume import Volume, read_volume, write_nifti
 from genovox.predict.bundle import load_bundle
 from genovox.predict.engine import EAGER, open_engine
 from genovox.predict.inference import Predictor, open_predictor, predict_scan
-from genovox.preprocess.pipeline import preprocess_images
+from genovox.preprocess.pipeline import Subject, preprocess_images
 from genovox.train.fitted import FittedMap
 from genovox.volumes.nyul import learn_scale
 from tests.conftest import FinishedRun
@@ -171,7 +171,7 @@ def _lesion(run: FinishedRun, patient: str) -> tuple[str, Path, tuple[float, ...
 @pytest.mark.parametrize("patient", ["SIM-0001", "SIM-0003", "SIM-0008"])  # of each hospital one
 def test_a_dicom_folder_scores_as_the_stored_volume_does(finished_archive_run: FinishedRun, patient: str) -> None:
     case_id, folder, point = _lesion(finished_archive_run, patient)
-    prediction = predict_scan(finished_archive_run.run, [folder], point_mm=point)
+    prediction = predict_scan(finished_archive_run.run, [folder], Subject(point))
     volume = np.load(finished_archive_run.run / "preprocess" / "volumes" / f"{case_id}.npy")
     networks = load_bundle(finished_archive_run.run).networks
     with torch.inference_mode():
@@ -186,7 +186,7 @@ def test_a_dicom_folder_scores_as_the_stored_volume_does(finished_archive_run: F
 def test_another_place_is_another_score(finished_archive_run: FinishedRun) -> None:
     _, folder, (x, y, z) = _lesion(finished_archive_run, "SIM-0001")
     here, there = (
-        predict_scan(finished_archive_run.run, [folder], point_mm=place) for place in ((x, y, z), (-x, y, z))
+        predict_scan(finished_archive_run.run, [folder], Subject(place)) for place in ((x, y, z), (-x, y, z))
     )
     assert here.probability != there.probability
 
@@ -196,7 +196,7 @@ def test_a_folder_must_hold_one_exam(finished_archive_run: FinishedRun) -> None:
     with pytest.raises(
         DataError, match=r"must hold one dynamic exam, .*dicom holds 8 in \d+ DICOM files; give the fold"
     ):
-        predict_scan(finished_archive_run.run, [folder.parent], point_mm=point)
+        predict_scan(finished_archive_run.run, [folder.parent], Subject(point))
 
 
 def test_lesions_need_a_place_and_other_cases_take_none(
@@ -206,15 +206,29 @@ def test_lesions_need_a_place_and_other_cases_take_none(
     with pytest.raises(UsageError, match="the cases of this run are lesions; give the place: --point=X,Y,Z in mm"):
         predict_scan(finished_archive_run.run, [folder])
     with pytest.raises(UsageError, match="not lesions, so there is nothing to crop around; leave --point out"):
-        predict_scan(finished_run.run, _scan_paths(finished_run), point_mm=point)
+        predict_scan(finished_run.run, _scan_paths(finished_run), Subject(point))
+    with pytest.raises(UsageError, match="a lesion's place says its side; leave --side out"):
+        predict_scan(finished_archive_run.run, [folder], Subject(point, "left"))
     with pytest.raises(ImageError, match="a mark must lie inside the scan, 0, 900, 0 mm"):
-        predict_scan(finished_archive_run.run, [folder], point_mm=(0, 900, 0))
+        predict_scan(finished_archive_run.run, [folder], Subject((0, 900, 0)))
+
+
+def test_a_breast_is_cropped_as_the_run_crops_that_side(finished_run: FinishedRun) -> None:
+    bundle = replace(load_bundle(finished_run.run), unit="breast")
+    predictor = Predictor(bundle, open_engine(bundle.networks, (3, 24, 24, 24), precision="float32"))
+    paths = _scan_paths(finished_run)
+    for side in ("left", "right"):
+        done = preprocess_images(paths, bundle.preprocess, Subject(side=side)).face(bundle.preprocess.orientation)
+        found = predictor.predict(paths, Subject(side=side)).probability
+        assert found == pytest.approx(predictor.score_volume(done.volume.array).mean(), abs=1e-6)
+    with pytest.raises(UsageError, match="say which one to score: --side left or --side right"):
+        predictor.predict(paths)
 
 
 def test_the_oracle_is_no_network(finished_archive_run: FinishedRun) -> None:
     _, folder, point = _lesion(finished_archive_run, "SIM-0001")
     with pytest.raises(UsageError, match="--model must be one of light, got 'oracle'"):
-        predict_scan(finished_archive_run.run, [folder], model="oracle", point_mm=point)
+        predict_scan(finished_archive_run.run, [folder], Subject(point), model="oracle")
 
 
 def test_command_takes_a_point(finished_archive_run: FinishedRun, capfd: pytest.CaptureFixture[str]) -> None:

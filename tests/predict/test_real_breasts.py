@@ -11,8 +11,10 @@ from PIL import Image
 from examples.shapes import draw_phases
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_table
+from genovox.core.errors import UsageError
 from genovox.core.volume import Volume, write_nifti
 from genovox.predict.inference import predict_scan
+from genovox.preprocess.pipeline import Subject
 
 pytestmark = pytest.mark.real_data
 
@@ -117,8 +119,10 @@ def test_both_breasts_get_a_score_from_every_channel(tmp_path: Path, real_data: 
         assert run_command([verb, str(study), *options]) == 0
     for side in ("left", "right"):
         paths = [real_data / "tcga-ao-a03m" / f"{side}_{phase}.nii.gz" for phase in PHASES]
-        prediction = predict_scan(tmp_path / "runs" / "exam", paths)
+        prediction = predict_scan(tmp_path / "runs" / "exam", paths, Subject(side=side))
         assert 0 < prediction.probability < 1
         assert prediction.networks == 3
         assert any("out of range: spacing" in warning for warning in prediction.warnings)
         assert not any("missing phase" in warning for warning in prediction.warnings)
+    with pytest.raises(UsageError, match="the cases of this run are breasts; say which one to score: --side left"):
+        predict_scan(tmp_path / "runs" / "exam", paths)

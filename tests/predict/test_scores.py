@@ -15,6 +15,7 @@ from genovox.core.case import read_cases
 from genovox.core.errors import DataError, UsageError
 from genovox.predict.inference import NOTICE, predict_scan
 from genovox.predict.scores import SEEN, score_scans
+from genovox.preprocess.pipeline import Subject
 from tests.conftest import FinishedRun, on_one_core
 
 PHASES = ("pre", "post1", "post2")
@@ -159,7 +160,7 @@ def test_folders_of_dicom_patients_are_scored_around_their_lesions(
     table = read_table(tmp_path / "scores.csv").set_index("case_id")
     assert table["warnings"].str.contains("the study holds this scan").all()
     case = cases[0]
-    alone = predict_scan(finished_archive_run.run, [study / "dicom" / case.patient_id], point_mm=case.point_mm)
+    alone = predict_scan(finished_archive_run.run, [study / "dicom" / case.patient_id], Subject(case.point_mm))
     assert float(str(table.loc[case.case_id, "score_light"])) == pytest.approx(alone.probability, abs=1e-6)
 
 
@@ -169,7 +170,7 @@ def test_folders_of_dicom_patients_are_scored_around_their_lesions(
         (["scans.csv"], "scans.csv is a table of scans; say where the scores shall go: --out FOLDER"),
         (["a.nii", "--marks=m.csv"], "--marks and --workers are for many scans; add --out FOLDER"),
         (["a.nii", "b.nii", "--out=o"], "--out takes one DICOM folder or one manifest.csv, got a.nii, b.nii"),
-        (["m.csv", "--out=o", "--point=1,2,3"], "--point and --times are of one scan"),
+        (["m.csv", "--out=o", "--point=1,2,3"], "--point, --side and --times are of one scan"),
         (["m.csv", "--out=o"], "there is no m.csv"),
         (["m.csv", "--out=o", "--model=resnet18"], "--model must be one of light"),
     ],

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from genovox.cli.terminal import say
 if TYPE_CHECKING:
     from genovox.predict.inference import Prediction
     from genovox.predict.scores import ScoreTable
+    from genovox.preprocess.pipeline import Subject
 
 _SHOWN = 8
 _say = partial(say, hanging=2)
@@ -34,6 +35,9 @@ def predict(
     point: Annotated[
         str, typer.Option(metavar="X,Y,Z", help="Where the lesion is, RAS mm, for a run whose cases are lesions.")
     ] = "",
+    side: Annotated[
+        Literal["left", "right"] | None, typer.Option(help="Which breast, for a run whose cases are breasts.")
+    ] = None,
     times: Annotated[
         str, typer.Option(metavar="S,S,...", help="Seconds at which each phase began, where channels need them.")
     ] = "",
@@ -64,15 +68,20 @@ def predict(
     paths = [Path(part) for image in images for part in image.split(";") if part]
     if out is None:
         _refuse_many(paths, marks, workers)
-        _predict_one(run, paths, model, device, point, times, as_json=as_json)
+        from genovox.preprocess.pipeline import Subject
+
+        subject = Subject(_read_point(point), side or "", _read_times(times))
+        _predict_one(run, paths, model, device, subject, as_json=as_json)
         return
     if len(paths) != 1 or not (paths[0].is_dir() or paths[0].suffix.lower() == ".csv"):
         raise UsageError(
             f"--out takes one DICOM folder or one manifest.csv, got {', '.join(map(str, paths))}; write a manifest of "
             "NIfTI or NRRD files with: genovox init FOLDER"
         )
-    if point or times:
-        raise UsageError("--point and --times are of one scan; with --out they stand in the manifest or in --marks")
+    if point or times or side:
+        raise UsageError(
+            "--point, --side and --times are of one scan; with --out they stand in the manifest or in --marks"
+        )
     from genovox.predict.scores import score_scans
 
     table = score_scans(run, paths[0], out, model=model, marks=marks, device=device, workers=workers)
@@ -91,16 +100,12 @@ def _refuse_many(paths: list[Path], marks: Path | None, workers: int | None) -> 
         raise UsageError("--marks and --workers are for many scans; add --out FOLDER, or leave them out")
 
 
-def _predict_one(
-    run: Path, paths: list[Path], model: str, device: str, point: str, times: str, *, as_json: bool
-) -> None:
+def _predict_one(run: Path, paths: list[Path], model: str, device: str, subject: "Subject", *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from genovox.predict.inference import predict_scan
 
-    prediction = predict_scan(
-        run, paths, model=model, device=device, point_mm=_read_point(point), times_s=_read_times(times)
-    )
+    prediction = predict_scan(run, paths, subject, model=model, device=device)
     if as_json:
         _print_json(asdict(prediction))
     else:

@@ -42,7 +42,7 @@ class Bundle:
         maps: What each network's fold fitted on its training patients, None where nothing is.
         ranges: What the training cohort was like.
         flips: Whether a score is the mean over the volume and its mirror image.
-        around_point: Whether each case was cropped around a mark.
+        unit: What a case is: a breast, an exam, a lesion or a row.
         reference: The study's own out-of-fold scores.
     """
 
@@ -52,7 +52,7 @@ class Bundle:
     maps: list[FittedMap | None]
     ranges: Ranges
     flips: bool
-    around_point: bool
+    unit: str
     reference: Reference
 
 
@@ -112,7 +112,7 @@ def load_bundle(run: Path, model: str = "") -> Bundle:
         maps=[fitted for _, fitted in members],
         ranges=read_ranges(run),
         flips=flips,
-        around_point=require_stage(run, "cohort")["parts"]["config"]["unit"] == "lesion",
+        unit=require_stage(run, "cohort")["parts"]["config"]["unit"],
         reference=read_reference(run, model),
     )
 

@@ -1,7 +1,7 @@
 """Score new scans and say how far to trust the scores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from genovox.predict.bundle import RANGES, Bundle, Ranges, load_bundle
 from genovox.predict.engine import Engine, open_engine
 from genovox.predict.reference import Place
 from genovox.preprocess.figures import figures_as_row
-from genovox.preprocess.pipeline import Subject, preprocess_volume
+from genovox.preprocess.pipeline import WHOLE, Subject, preprocess_volume
 from genovox.scans.inspection import read_phases
 from genovox.volumes.devices import choose_device
 from genovox.volumes.kinetics import needs_times
@@ -69,31 +69,24 @@ class Predictor:
     bundle: Bundle
     engine: Engine
 
-    def predict(
-        self, images: list[Path], *, point_mm: tuple[float, ...] = (), times_s: tuple[float, ...] = ()
-    ) -> Prediction:
+    def predict(self, images: list[Path], subject: Subject = WHOLE) -> Prediction:
         """Preprocess a scan as the run did and score it with every fold's network.
 
         Args:
             images: One 3D or 4D file, the phases in order, or the folder of one DICOM exam.
-            point_mm: The lesion's place in RAS mm, where the run's cases are lesions.
-            times_s: Acquisition time of each phase, where a channel needs it and the images do not hold it; a DICOM
-                folder does.
+            subject: The lesion's place where the run's cases are lesions, the side where they are breasts; the time of
+                each phase where a channel needs it and the images do not hold it (a DICOM folder does).
 
         Raises:
-            UsageError: If the run needs a point or none.
+            UsageError: If the run needs a point, a side or times, or a point is given that it does not need.
             DataError: If a folder does not hold one dynamic exam.
             ImageError: If the scan is unusable or lacks a phase that a channel needs.
         """
         bundle = self.bundle
         if not images:
             raise UsageError("give at least one image")
-        if bundle.around_point != bool(point_mm):
-            raise UsageError(
-                "the cases of this run are lesions; give the place: --point=X,Y,Z in mm (right, anterior, superior)"
-                if bundle.around_point
-                else "the cases of this run are not lesions, so there is nothing to crop around; leave --point out"
-            )
+        _refuse_other_unit(bundle.unit, subject)
+        point_mm, times_s = subject.point_mm, subject.times_s
         if len(images) == 1 and images[0].is_dir():
             scan, stated_s = read_exam(images[0], point_mm)
             times_s = times_s or stated_s
@@ -105,7 +98,7 @@ class Predictor:
                 f"channels of this run need the time of each phase, got {len(times_s)} for {len(scan.array)} phases; "
                 "give the DICOM folder, or --times=S,S,… in seconds"
             )
-        done = preprocess_volume(scan, bundle.preprocess, Subject(point_mm, times_s=times_s))
+        done = preprocess_volume(scan, bundle.preprocess, replace(subject, times_s=times_s))
         faced = done.face(bundle.preprocess.orientation)
         scores = self.score_volume(faced.volume.array, done.landmarks)
         return Prediction(
@@ -156,18 +149,25 @@ def open_predictor(run: Path, *, model: str = "", device: str = "auto", scans: i
 
 
 def predict_scan(
-    run: Path,
-    images: list[Path],
-    *,
-    model: str = "",
-    device: str = "auto",
-    point_mm: tuple[float, ...] = (),
-    times_s: tuple[float, ...] = (),
+    run: Path, images: list[Path], subject: Subject = WHOLE, *, model: str = "", device: str = "auto"
 ) -> Prediction:
     """Score one scan with every fold's network of a run; as ``open_predictor`` and ``Predictor.predict``."""
     if not images:
         raise UsageError("give at least one image")
-    return open_predictor(run, model=model, device=device, scans=1).predict(images, point_mm=point_mm, times_s=times_s)
+    return open_predictor(run, model=model, device=device, scans=1).predict(images, subject)
+
+
+def _refuse_other_unit(unit: str, subject: Subject) -> None:
+    if unit == "lesion" and not subject.point_mm:
+        raise UsageError(
+            "the cases of this run are lesions; give the place: --point=X,Y,Z in mm (right, anterior, superior)"
+        )
+    if unit != "lesion" and subject.point_mm:
+        raise UsageError("the cases of this run are not lesions, so there is nothing to crop around; leave --point out")
+    if unit == "breast" and not subject.side:
+        raise UsageError("the cases of this run are breasts; say which one to score: --side left or --side right")
+    if unit == "lesion" and subject.side:
+        raise UsageError("a lesion's place says its side; leave --side out")
 
 
 def compare_with_cohort(row: Mapping[str, Any], ranges: Ranges) -> list[str]:
