@@ -201,7 +201,7 @@ def covariance_of_influence(influence: Floats, strata: NDArray[np.int64]) -> Flo
 
 
 def doubt_of_influence(influence: Floats, strata: NDArray[np.int64]) -> Doubt:
-    """Variance of one figure, as ``covariance_of_influence`` has it, and Satterthwaite's degrees of freedom over strata.
+    """Variance of one figure, as in ``covariance_of_influence``, and Satterthwaite's degrees of freedom over strata.
 
     Args:
         influence: Shape (k,), centred within strata.
