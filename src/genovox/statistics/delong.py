@@ -146,7 +146,9 @@ def _unbiased(count: int) -> float:
 def _satterthwaite(variance: Floats, parts: Floats, counts: NDArray[np.int64]) -> Floats:
     """Degrees of freedom of variances, shape (m,), that add up ``parts``, shape (s, m), each of ``counts`` clusters."""
     doubt = (parts**2 / (counts - 1)[:, None]).sum(axis=0)
-    return np.divide(variance**2, doubt, out=np.full(len(variance), np.nan), where=doubt > 0)
+    freedom = np.full(len(variance), np.nan)
+    np.divide(variance**2, doubt, out=freedom, where=doubt > 0)
+    return freedom
 
 
 def delong_interval(auc: float, variance: float, freedom: float, *, confidence: float = 0.95) -> tuple[float, float]:
