@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap, norm
 
 from genovox.evaluate.discrimination import roc_auc
-from genovox.evaluate.intervals import Clusters, Resampling, cluster_patients, draw_weights, summarise_draws
+from genovox.evaluate.intervals import (
+    DELONG,
+    Clusters,
+    Resampling,
+    cluster_patients,
+    draw_weights,
+    prefer_delong,
+    summarise_draws,
+)
 
 
 def _clusters(positive: int, negative: int) -> Clusters:
@@ -95,6 +103,23 @@ def test_perfect_figures_get_the_exact_binomial_interval(estimate: float) -> Non
     assert metric.low == pytest.approx(exact.low)
     assert metric.high == pytest.approx(exact.high)
     assert "exact" in metric.method
+
+
+def test_scores_without_variance_keep_an_exact_interval() -> None:
+    """AUC 1: all disjoint pairs are right. AUC 0.5 by ties alone: all tie, and the rest might rank either way."""
+    clusters, still = _clusters(16, 44), np.zeros(60)
+    exact = binomtest(16, 16).proportion_ci(method="exact")
+    perfect = prefer_delong(summarise_draws(1.0, np.ones(9), clusters), still, clusters)
+    assert (perfect.low, perfect.high) == pytest.approx((exact.low, 1.0))
+    tied = prefer_delong(summarise_draws(0.5, np.full(9, 0.5), clusters, note="told"), still, clusters)
+    assert (tied.low, tied.high) == pytest.approx((exact.low / 2, 1 - exact.low / 2))
+    assert (tied.method, tied.note) == ("exact binomial, 16 independent patients", "told; every pair of patients ties")
+    varied = summarise_draws(0.6, np.linspace(0.4, 0.8, 9), clusters)
+    assert prefer_delong(varied, still, clusters) == varied
+    pull = np.r_[np.linspace(-1, 1, 16), np.linspace(-1, 1, 44)] / 200
+    assert prefer_delong(varied, pull, clusters).method == DELONG
+    few = summarise_draws(0.6, np.ones(9), _clusters(9, 44))
+    assert prefer_delong(few, still, _clusters(9, 44)) == few
 
 
 def test_undefined_figures_say_so() -> None:

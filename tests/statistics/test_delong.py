@@ -5,13 +5,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import brunnermunzel, norm
+from scipy.stats import t as student
 
 from genovox.core.errors import SingleClassError
 from genovox.statistics.delong import (
     compare_delong,
     covariance_of_influence,
     delong_interval,
+    doubt_of_influence,
     estimate_delong,
     judge_difference,
     place_scores,
@@ -89,6 +91,44 @@ def test_influence_gives_the_same_variance(rows: Rows) -> None:
     influence[:, labels == 1] = (placed.positive - estimate.auc[:, None]) / (labels == 1).sum()
     influence[:, labels == 0] = (placed.negative - estimate.auc[:, None]) / (labels == 0).sum()
     np.testing.assert_allclose(covariance_of_influence(influence, labels), estimate.covariance, atol=1e-12)
+    for one, covariance, freedom in zip(influence, estimate.covariance.diagonal(), estimate.freedom, strict=True):
+        doubt = doubt_of_influence(one, labels)
+        assert doubt.variance == pytest.approx(covariance, abs=1e-12)
+        if doubt.variance > 1e-12:
+            assert doubt.freedom == pytest.approx(freedom)
+
+
+@settings(max_examples=50, deadline=None)
+@given(scored_rows())
+def test_variance_and_freedom_are_those_of_brunner_and_munzel(rows: Rows) -> None:
+    """SciPy's test that the AUC is 0.5 has the same variance (in its statistic) and degrees of freedom (in its p)."""
+    labels, scores = rows
+    estimate = estimate_delong(labels, scores)
+    for score, auc, variance, freedom in zip(
+        scores, estimate.auc, estimate.covariance.diagonal(), estimate.freedom, strict=True
+    ):
+        if variance < 1e-12:
+            assert np.isnan(freedom) or not variance
+            continue
+        theirs = brunnermunzel(score[labels == 0], score[labels == 1])
+        statistic = (auc - 0.5) / np.sqrt(variance)
+        assert statistic == pytest.approx(theirs.statistic)
+        assert 2 * student.sf(abs(statistic), freedom) == pytest.approx(theirs.pvalue)
+
+
+@settings(max_examples=50, deadline=None)
+@given(scored_rows())
+def test_interval_mirrors_when_scores_turn_or_classes_swap(rows: Rows) -> None:
+    labels, scores = rows
+
+    def bound(labels: NDArray[np.int64], scores: Floats) -> tuple[float, float]:
+        one = estimate_delong(labels, scores[0])
+        return delong_interval(float(one.auc[0]), float(one.covariance[0, 0]), float(one.freedom[0]))
+
+    low, high = bound(labels, scores)
+    for turned in (bound(labels, -scores), bound(1 - labels, scores)):
+        assert turned == pytest.approx((1 - high, 1 - low), nan_ok=True)
+    assert np.isnan(low) or 0 <= low <= high <= 1
 
 
 @settings(max_examples=30, deadline=None)
@@ -104,12 +144,13 @@ def test_signs_of_the_coefficients_are_swaps_of_ranks(rows: Rows, seed: int) -> 
 
 
 def test_interval_is_the_delta_method_on_the_logit_scale() -> None:
-    low, high = delong_interval(0.8, 0.05**2)
     logit = np.log(0.8 / 0.2)
-    assert np.log(low / (1 - low)) == pytest.approx(logit - norm.ppf(0.975) * 0.05 / 0.16)
-    assert np.log(high / (1 - high)) == pytest.approx(logit + norm.ppf(0.975) * 0.05 / 0.16)
-    for auc, variance in ((1.0, 0.0), (0.5, 0.0), (0.7, np.nan)):
-        assert np.isnan(delong_interval(auc, variance)).all()
+    for freedom, quantile in ((np.inf, 1.95996), (12.0, 2.17881)):  # of tables of the normal and of t
+        low, high = delong_interval(0.8, 0.05**2, freedom)
+        assert np.log(low / (1 - low)) == pytest.approx(logit - quantile * 0.05 / 0.16, abs=1e-5)
+        assert np.log(high / (1 - high)) == pytest.approx(logit + quantile * 0.05 / 0.16, abs=1e-5)
+    for auc, variance in ((1.0, 0.0), (0.5, 0.0), (0.5, 1e-33), (0.7, np.nan)):
+        assert np.isnan(delong_interval(auc, variance, 20.0)).all()
 
 
 def test_width_is_near_hanley_and_mcneil() -> None:
@@ -144,6 +185,10 @@ def test_equal_and_degenerate_models() -> None:
     assert np.isnan(judge_difference(0.1, np.nan).p_value)
     assert np.isnan(judge_difference(0.1, 0.0).p_value)
     assert np.isnan(covariance_of_influence(np.ones((1, 3)), np.array([0, 0, 1]))).all()
+    assert np.isnan(doubt_of_influence(np.ones(3), np.array([0, 0, 1]))).all()
+    still = doubt_of_influence(np.zeros(4), np.array([0, 0, 1, 1]))
+    assert still.variance == 0
+    assert np.isnan(still.freedom)
     with pytest.raises(SingleClassError, match="got 3 positive and 0 negative"):
         estimate_delong([1, 1, 1], [0.1, 0.2, 0.3])
 

@@ -16,7 +16,7 @@ from genovox.evaluate.discrimination import sum_columns
 from genovox.evaluate.schema import ClusterCounts, Interval, IntervalMethod, Metric
 from genovox.statistics.bootstrap import bca_interval, percentile_interval
 from genovox.statistics.calibration import sum_rows
-from genovox.statistics.delong import covariance_of_influence, delong_interval, estimate_delong
+from genovox.statistics.delong import delong_interval, doubt_of_influence, estimate_delong
 from genovox.statistics.proportions import wilson_interval
 from genovox.statistics.repeated import repeated_interval
 
@@ -31,7 +31,7 @@ figure is a sum over pairs of patients, each of which it holds twice, once in ei
 variance is then exactly twice what it shows (95% intervals would cover 83%), and never more; from a table alone
 nobody can tell how much of it is missing (docs/evaluate.md has the simulation).
 """
-DELONG = "DeLong, on the logit scale"
+DELONG = "DeLong, on the logit scale, Student's t"
 MINIMUM_CLUSTERS = 10
 """Fewer independent clusters in a class give counts and no interval."""
 
@@ -290,6 +290,9 @@ def list_auc_intervals(
 def prefer_delong(metric: Metric, influence: Floats, clusters: Clusters) -> Metric:
     """The AUC of one test part with DeLong's interval, where it has one: with few patients it covers best.
 
+    Scores that tie in every pair have no variance either: as disjoint pairs are independent, the share of ties has the
+    exact binomial bound of so many successes, and the AUC differs from 0.5 by half of what is left at most.
+
     Args:
         metric: The AUC with its bootstrap interval.
         influence: What each cluster pulls, shape (k,), centred within ``clusters.strata``.
@@ -297,11 +300,16 @@ def prefer_delong(metric: Metric, influence: Floats, clusters: Clusters) -> Metr
     """
     if metric.estimate is None or metric.low is None:
         return metric
-    variance = float(covariance_of_influence(influence[None], clusters.strata)[0, 0])
-    low, high = delong_interval(metric.estimate, variance)
-    if np.isnan(low):
+    low, high = delong_interval(metric.estimate, *doubt_of_influence(influence, clusters.strata))
+    if not np.isnan(low):
+        return metric.model_copy(update={"low": low, "high": high, "method": DELONG})
+    if metric.low != metric.high or not np.isclose(metric.estimate, 0.5):
         return metric
-    return metric.model_copy(update={"low": low, "high": high, "method": DELONG})
+    pairs = min(clusters.counts.positive, clusters.counts.negative)
+    reach = (1 - TAILS[0] ** (1 / pairs)) / 2
+    exact = {"low": 0.5 - reach, "high": 0.5 + reach, "method": f"exact binomial, {pairs} independent patients"}
+    notes = [metric.note] if metric.note else []
+    return metric.model_copy(update={**exact, "note": "; ".join([*notes, "every pair of patients ties"])})
 
 
 def _list_rival(method: IntervalMethod, bounds: tuple[float, float], missing: str) -> Interval:
@@ -354,7 +362,7 @@ def bound_fold_auc(rows: pd.DataFrame) -> tuple[float | None, float | None]:
     if Clusters.from_rows(rows["cluster"], rows["label"]).too_few:
         return None, None
     estimate = estimate_delong(rows["label"], rows["score"], rows["cluster"])
-    low, high = delong_interval(float(estimate.auc[0]), float(estimate.covariance[0, 0]))
+    low, high = delong_interval(float(estimate.auc[0]), float(estimate.covariance[0, 0]), float(estimate.freedom[0]))
     return (None, None) if np.isnan(low) else (low, high)
 
 

@@ -137,7 +137,7 @@ def influence_of_clusters(table: pd.DataFrame, clusters: Clusters) -> Floats:
 
 
 def estimate_within_fold_auc(table: pd.DataFrame, *, resamples: int, seed: int) -> Metric:
-    """The headline and its interval, resampling clusters.
+    """The headline and its interval, resampling clusters; DeLong's where all rows are of one fold.
 
     Args:
         table: Test rows of one model: repeat, fold, cluster, label, score.
@@ -146,8 +146,10 @@ def estimate_within_fold_auc(table: pd.DataFrame, *, resamples: int, seed: int) 
     """
     resampling = Resampling.of(table, resamples=resamples, seed=seed)
     values = within_fold_auc(table, resampling.drawn[:, resampling.clusters.locate(table["cluster"])])
-    note = "no fold holds both classes" if np.isnan(values[0]) else None
-    return resampling.summarise(values, note=note)
+    metric = resampling.summarise(values, note="no fold holds both classes" if np.isnan(values[0]) else None)
+    if resampling.spread != 1.0:
+        return metric
+    return prefer_delong(metric, influence_of_clusters(table, resampling.clusters), resampling.clusters)
 
 
 def score_block(

@@ -12,9 +12,9 @@ from scipy.stats import chi2
 from genovox.cohort.balance import MOST_LEVELS, read_numbers
 from genovox.cohort.splits import FIXED
 from genovox.core.errors import TableError
-from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, Resampling, summarise_draws
+from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Clusters, Resampling, prefer_delong, summarise_draws
 from genovox.evaluate.schema import LabelUnit, Subgroup, SubgroupLevel, Subgroups
-from genovox.evaluate.scoring import within_fold_auc
+from genovox.evaluate.scoring import influence_of_clusters, within_fold_auc
 from genovox.statistics.multiplicity import holm_adjust
 
 Floats = NDArray[np.float64]
@@ -137,13 +137,16 @@ def _compare_model(test: pd.DataFrame, levels: dict[str, pd.Series], resampling:
                 drawn = within_fold_auc(rows, resampling.drawn[1:, columns[in_level]])
                 draws.append((estimate, estimate + resampling.spread * (drawn - estimate)))
             note = "no fold holds both classes of this level" if np.isnan(estimate) else None
+            auc = summarise_draws(estimate, drawn, own, note=note, spread=resampling.spread)
+            if resampling.spread == 1.0:
+                auc = prefer_delong(auc, influence_of_clusters(rows.reset_index(drop=True), own), own)
             units = rows.drop_duplicates("unit")
             described.append(
                 SubgroupLevel(
                     level=level,
                     n=len(units),
                     positives=int(units["label"].sum()),
-                    auc=summarise_draws(estimate, drawn, own, note=note, spread=resampling.spread),
+                    auc=auc,
                 )
             )
         missing = int(test.loc[of_row == "", "unit"].nunique())

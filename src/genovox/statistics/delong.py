@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
+from scipy.stats import t as student
 
 from genovox.core.errors import SingleClassError
 
@@ -33,10 +34,19 @@ class DelongEstimate:
     Attributes:
         auc: Shape (models,), in [0, 1].
         covariance: Of the AUCs, shape (models, models); NaN where a class has a single cluster.
+        freedom: Satterthwaite's degrees of freedom of each variance, shape (models,); NaN where it is 0 or unknown.
     """
 
     auc: Floats
     covariance: Floats
+    freedom: Floats
+
+
+class Doubt(NamedTuple):
+    """Variance of a figure and its degrees of freedom; both are NaN where it cannot be told, the latter also at 0."""
+
+    variance: float
+    freedom: float
 
 
 class DifferenceTest(NamedTuple):
@@ -98,9 +108,10 @@ def estimate_delong(labels: ArrayLike, scores: ArrayLike, clusters: ArrayLike | 
     sums_above, count_above = _sum_clusters(above, number[positive])
     sums_below, count_below = _sum_clusters(below, number[~positive])
     if min(count_above, count_below) < 2:
-        return DelongEstimate(auc, np.full((len(auc), len(auc)), np.nan))
-    covariance = _unbiased(count_above) * sums_above @ sums_above.T / above.shape[1] ** 2
-    covariance += _unbiased(count_below) * sums_below @ sums_below.T / below.shape[1] ** 2
+        return DelongEstimate(auc, np.full((len(auc), len(auc)), np.nan), np.full(len(auc), np.nan))
+    part_above = _unbiased(count_above) * sums_above @ sums_above.T / above.shape[1] ** 2
+    part_below = _unbiased(count_below) * sums_below @ sums_below.T / below.shape[1] ** 2
+    covariance = part_above + part_below
     shared = np.intersect1d(number[positive], number[~positive])
     if shared.size:
         width = int(number.max()) + 1
@@ -110,7 +121,9 @@ def estimate_delong(labels: ArrayLike, scores: ArrayLike, clusters: ArrayLike | 
         )
         cross = full_above @ full_below.T * _unbiased(width) / (above.shape[1] * below.shape[1])
         covariance += cross + cross.T
-    return DelongEstimate(auc, covariance)
+    parts = np.stack([part_above.diagonal(), part_below.diagonal()])
+    freedom = _satterthwaite(covariance.diagonal(), parts, np.array([count_above, count_below]))
+    return DelongEstimate(auc, covariance, freedom)
 
 
 def _sum_clusters(values: Floats, clusters: NDArray[np.intp]) -> tuple[Floats, int]:
@@ -130,18 +143,36 @@ def _unbiased(count: int) -> float:
     return count / (count - 1)
 
 
-def delong_interval(auc: float, variance: float, *, confidence: float = 0.95) -> tuple[float, float]:
+def _satterthwaite(variance: Floats, parts: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Degrees of freedom of variances, shape (m,), that add up ``parts``, shape (s, m), each of ``counts`` clusters."""
+    doubt = (parts**2 / (counts - 1)[:, None]).sum(axis=0)
+    freedom = np.full(len(variance), np.nan)
+    np.divide(variance**2, doubt, out=freedom, where=doubt > 0)
+    return freedom
+
+
+def delong_interval(auc: float, variance: float, freedom: float, *, confidence: float = 0.95) -> tuple[float, float]:
     """An interval on the logit scale, which stays within (0, 1) and is not symmetric near 1.
+
+    Student's t allows for a variance that ten patients of a class tell only roughly. Swapping the classes, or turning
+    the scores, mirrors the interval about 0.5.
+
+    Args:
+        auc: In [0, 1].
+        variance: Of the AUC, DeLong's.
+        freedom: Degrees of freedom of the variance, above 0; infinite: the variance is known.
+        confidence: Share of studies whose interval is to hold the truth, in (0, 1).
 
     Returns:
         NaN twice where the variance is 0 or unknown (perfect or constant scores): it shows no doubt that is there.
 
     References:
-        Pepe (2003), ISBN 9780198509844, sec. 5.2.
+        Scale: Pepe (2003), ISBN 9780198509844, sec. 5.2. Degrees of freedom: Satterthwaite's of the two classes, as in
+        Brunner & Munzel (2000), doi:10.1002/(SICI)1521-4036(200001)42:1<17::AID-BIMJ17>3.0.CO;2-U.
     """
-    if not variance > 0 or not 0 < auc < 1:
+    if not variance > _ROUNDING**2 or not 0 < auc < 1:
         return np.nan, np.nan
-    reach = norm.ppf((1 + confidence) / 2) * np.sqrt(variance) / (auc * (1 - auc))
+    reach = student.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance) / (auc * (1 - auc))
     centre = np.log(auc / (1 - auc))
     low, high = 1 / (1 + np.exp(-(centre + np.array([-reach, reach]))))
     return float(low), float(high)
@@ -169,6 +200,25 @@ def covariance_of_influence(influence: Floats, strata: NDArray[np.int64]) -> Flo
         factor = _unbiased(members.shape[1]) if members.shape[1] > 1 else np.nan
         covariance += factor * members @ members.T
     return covariance
+
+
+def doubt_of_influence(influence: Floats, strata: NDArray[np.int64]) -> Doubt:
+    """Variance of one figure, as in ``covariance_of_influence``, and Satterthwaite's degrees of freedom over strata.
+
+    Args:
+        influence: Shape (k,), centred within strata.
+        strata: What was sampled apart, shape (k,).
+
+    References:
+        Satterthwaite (1946), doi:10.2307/3002019.
+    """
+    members = [influence[strata == stratum] for stratum in np.unique(strata)]
+    counts = np.array([len(own) for own in members])
+    if counts.min() < 2:
+        return Doubt(np.nan, np.nan)
+    parts = np.array([[_unbiased(len(own)) * own @ own] for own in members])
+    variance = parts.sum(axis=0)
+    return Doubt(float(variance[0]), float(_satterthwaite(variance, parts, counts)[0]))
 
 
 def judge_difference(difference: float, variance: float) -> DifferenceTest:
