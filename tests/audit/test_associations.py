@@ -166,7 +166,9 @@ def test_embeddings_that_carry_the_label_alone_are_rarely_accused() -> None:
 
 def test_folds_of_few_patients_say_nothing_of_embeddings() -> None:
     spaces, cases = _embed(1, carries=2.0, patients=30)
-    check = check_feature_place(spaces, cases.assign(site=np.where(np.arange(30) % 2, "north", "south")), "site", resamples=20, seed=1)
+    check = check_feature_place(
+        spaces, cases.assign(site=np.where(np.arange(30) % 2, "north", "south")), "site", resamples=20, seed=1
+    )
     assert check.status == "not-assessed"
     assert "8 test patients" in check.finding
 

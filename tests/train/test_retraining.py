@@ -125,12 +125,12 @@ def test_networks_without_a_hospital_go_on_where_they_stopped(
     planned = plan_without_sites(study, tasks, tmp_path)
     train_fold(planned[0])
     made = (planned[0].folder / "fold.json").read_bytes()
-    trained = []
+    trained: list[str] = []
 
-    def watch(tasks: list[FoldTask], *rest: object, **options: object) -> object:
+    def watch(tasks: list[FoldTask], cases: list[PreparedCase], *, workers: int, what: str) -> None:
         trained.extend(task.name for task in tasks if not task.is_finished())
         assert (planned[0].folder / "fold.json").read_bytes() == made
-        return train_open_folds(tasks, *rest, **options)  # type: ignore[arg-type]
+        train_open_folds(tasks, cases, workers=workers, what=what)
 
     monkeypatch.setattr("genovox.train.retraining.train_open_folds", watch)
     table = train_without_sites(study, planned, tmp_path, workers=1)

@@ -175,7 +175,7 @@ def check_feature_place(
         resamples: Resamples of clusters for the interval.
         seed: Of resamples, parts and deals.
     """
-    question = "Do the features that the model makes or reads tell where a scan was made?"
+    question = "Do the model's features tell where a scan was made?"
     threshold = f"warns where p is below {LEVEL:g}: what tells the place can stand in for the patient"
     known = {case_id for space in spaces for case_id in space.index}
     rows = cases[cases["case_id"].isin(known)].sort_values("case_id").drop_duplicates("cluster")

@@ -298,6 +298,8 @@ def check_site_drop(drop: SiteLoss | str, by_site: Metric | None) -> Check:
     faults = (unseen.low <= 0.5) + (loss.low > 0)
     status = ("pass", "warn", "fail")[faults]
     advice = "" if not faults else "Expect less at the next hospital; harmonise, or collect from more of them."
+    if unseen.low <= 0.5 and loss.low <= 0:
+        advice = "Do not claim that it holds at another hospital; more patients of each would tell."
     return Check(name, question, status, text, threshold, loss.estimate, loss.low, loss.high, advice)
 
 

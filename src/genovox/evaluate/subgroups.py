@@ -142,7 +142,10 @@ def compare_unseen(own: pd.DataFrame, unseen: pd.DataFrame, *, how: str, resampl
             total[row] += share * np.divide(wins, count, out=np.zeros_like(wins), where=count > 0)
         weight += share
     means = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
-    loss = resampling.summarise(means[0] - means[1], limits=(-1, 1))
+    # Both lean on the same patients: of 209 cohorts without a loss 2 had an interval above 0, and none a wider one.
+    loss = summarise_draws(
+        float(means[0, 0] - means[1, 0]), means[0, 1:] - means[1, 1:], resampling.clusters, limits=(-1, 1)
+    )
     return SiteLoss(how, sites, resampling.summarise(means[0]), resampling.summarise(means[1]), loss)
 
 
