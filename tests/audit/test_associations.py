@@ -117,11 +117,68 @@ def test_features_that_know_the_hospital_are_caught(carries: float, status: str)
     values[:, 0] += carries * (places == "north").to_numpy()
     cases = _cases(3).assign(case_id=places.index, cluster=range(PATIENTS), site=places.to_numpy())
     features = pd.DataFrame(values, index=places.index)
-    check = check_feature_place(features, cases, "site", unit="patient_id", resamples=200, seed=1)
+    check = check_feature_place([features], cases, "site", resamples=200, seed=1)
     assert check.status == status
     for odd, column in ((features, ""), (features.astype(str), "site")):
-        found = check_feature_place(odd, cases, column, unit="patient_id", resamples=200, seed=1)
+        found = check_feature_place([odd], cases, column, resamples=200, seed=1)
         assert found.status == "not-assessed"
+
+
+def _embed(seed: int, *, carries: float, patients: int = PATIENTS) -> tuple[list[pd.DataFrame], pd.DataFrame]:
+    """Embeddings by networks of five folds, each in a space of its own, of tested patients of three hospitals."""
+    random = np.random.default_rng(seed)
+    ids, label = np.array([f"c{n:03d}" for n in range(patients)]), np.arange(patients) % 2
+    site = np.where(random.random(patients) < 0.3 + 0.3 * label, "north", random.choice(["south", "west"], patients))
+    cases = pd.DataFrame({"case_id": ids, "cluster": np.arange(patients), "label": label, "site": site})
+    spaces = []
+    for fold in range(5):
+        rows = np.flatnonzero(np.arange(patients) // 2 % 5 == fold)
+        latent = random.normal(size=(len(rows), 6))
+        latent[:, 0] += label[rows]
+        latent[:, 1] += carries * (site[rows] == "north")
+        values = np.maximum(latent @ random.normal(size=(6, 40)), 0)
+        spaces.append(pd.DataFrame(values, index=ids[rows]).rename(columns=str))
+    return spaces, cases
+
+
+def test_embeddings_of_folds_are_fitted_apart_and_tell_the_hospital_together() -> None:
+    spaces, cases = _embed(1, carries=2.0)
+    check = check_feature_place(spaces, cases, "site", resamples=100, seed=1)
+    assert check.status == "warn"
+    assert "5 folds' networks" in check.finding
+    assert check.low is not None
+    assert check.low > 0.5
+    # Spaces that are mixed up hold nothing in common: what tells the place in one says nothing in the next.
+    mixed = check_feature_place([pd.concat(spaces)], cases, "site", resamples=100, seed=1)
+    assert mixed.figure is not None
+    assert check.figure is not None
+    assert mixed.figure < check.figure
+
+
+def test_embeddings_that_carry_the_label_alone_are_rarely_accused() -> None:
+    accused = 0
+    for seed in range(40):
+        spaces, cases = _embed(seed, carries=0.0, patients=60)
+        accused += check_feature_place(spaces, cases, "site", resamples=20, seed=seed).status == "warn"
+    # 2 expected; more than 6 of 40 at 5% has probability 0.004.
+    assert accused <= 6
+
+
+def test_folds_of_few_patients_say_nothing_of_embeddings() -> None:
+    spaces, cases = _embed(1, carries=2.0, patients=30)
+    check = check_feature_place(
+        spaces, cases.assign(site=np.where(np.arange(30) % 2, "north", "south")), "site", resamples=20, seed=1
+    )
+    assert check.status == "not-assessed"
+    assert "8 test patients" in check.finding
+
+
+def test_of_a_family_the_first_patient_counts() -> None:
+    spaces, cases = _embed(1, carries=2.0)
+    twice = pd.concat([cases, cases.assign(case_id=cases["case_id"] + "b")])
+    more = [pd.concat([space, space.set_axis(space.index + "b")]) for space in spaces]
+    once = check_feature_place(spaces, cases, "site", resamples=100, seed=1)
+    assert check_feature_place(more, twice, "site", resamples=100, seed=1) == once
 
 
 def test_the_place_is_the_site_or_the_scanner() -> None:

@@ -22,6 +22,7 @@ from genovox.audit.controls import (
 )
 from genovox.core.errors import DataError
 from genovox.evaluate.schema import Metric
+from genovox.evaluate.subgroups import SiteLoss
 
 
 def _table(labels: np.ndarray, scores: np.ndarray, *, cases: int = 1, folds: int = 1) -> pd.DataFrame:
@@ -185,16 +186,37 @@ def test_a_hospital_whose_scans_turn_the_effect_round_is_a_drop() -> None:
         features[f"at{site}"] = np.where(number == site, 4.0, 0.0)
         features[f"told{site}"] = np.where(number == site, towards * (3.0 * cases["label"].to_numpy() - 1.5), 0.0)
     drop = leave_site_out(features, cases, folds, label_unit="patient", resamples=200, seed=1)
-    assert check_site_drop(drop, None).status == "warn"
+    check = check_site_drop(drop, None)
+    assert check.status == "fail"
+    assert "3 hospitals that were not learnt from" in check.finding
+
+
+def test_a_loss_alone_and_chance_alone_only_warn() -> None:
+    def judge(unseen: float | None, loss: float | None) -> str:
+        metrics = [
+            Metric(estimate=0.7, low=low, high=None if low is None else 0.9, method="x") for low in (unseen, loss)
+        ]
+        return check_site_drop(SiteLoss("x", ("a",), metrics[0], metrics[0], metrics[1]), None).status
+
+    assert judge(0.6, -0.1) == "pass"
+    assert judge(0.6, 0.1) == judge(0.4, -0.1) == "warn"
+    assert judge(0.4, 0.1) == "fail"
+    assert judge(None, None) == "not-assessed"
 
 
 def test_folds_by_site_answer_themselves_and_networks_alone_do_not() -> None:
     good = Metric(estimate=0.7, low=0.6, high=0.8, method="x")
-    assert check_site_drop(None, good).status == "pass"
-    assert check_site_drop(None, Metric(estimate=0.5, low=0.4, high=0.6, method="x")).status == "warn"
+    assert check_site_drop("", good).status == "pass"
+    assert check_site_drop("", Metric(estimate=0.5, low=0.4, high=0.6, method="x")).status == "warn"
     few = Metric(estimate=0.5, low=None, high=None, method="counts")
-    assert check_site_drop(None, few).status == "not-assessed"
-    assert "scheme" in check_site_drop(None, None).advice
+    assert check_site_drop("", few).status == "not-assessed"
+    _, cases, folds = _features(4, 0.0)
+    for known, words in ((cases, "--leave-sites-out"), (cases.assign(site="one"), "")):
+        drop = leave_site_out(None, known, folds, label_unit="patient", resamples=200, seed=1)
+        check = check_site_drop(drop, None)
+        assert check.status == "not-assessed"
+        assert words in check.advice
+    assert "fewer than two hospitals" in check.finding
 
 
 def test_an_earlier_image_is_scored_where_there_is_one() -> None:

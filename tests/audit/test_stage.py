@@ -3,11 +3,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from genovox.audit.stage import check_inputs
+from genovox.audit.stage import audit_run, check_inputs
 from genovox.cli.main import run_command
-from genovox.core.artifacts import read_json, read_table
+from genovox.core.artifacts import read_json, read_table, write_table
+from genovox.core.study import Study
 from genovox.evaluate.schema import Metric
 from tests.conftest import FinishedRun
 
@@ -26,6 +28,7 @@ NAMES = [
     "metadata-columns",
     "exclusions",
     "score-place",
+    "features-place",
     "matched-pairs",
     "label-permutation",
     "input-background",
@@ -59,16 +62,41 @@ def test_networks_are_trained_on_dealt_labels_and_kept_deals_are_not_trained_aga
 ) -> None:
     shutil.copytree(finished_run.study.parent, tmp_path / "study")
     run = tmp_path / "study" / "runs" / "small"
-    command = ["audit", str(tmp_path / "study" / "study.toml"), "--workers", "1", "--quiet", "--permute-pipeline"]
+    command = ["audit", str(tmp_path / "study" / "study.toml"), "--workers", "1", "--quiet", "--leave-sites-out"]
+    command += ["--permute-pipeline"]
     assert run_command([*command, "1"]) == 0
     deal = run / "audit" / "deals" / "0000"
-    made = (deal / "deal.json").stat().st_mtime_ns
+    made = (deal / "retraining.json").stat().st_mtime_ns
     assert not list(deal.glob("*/*/*.safetensors"))
     assert run_command([*command, "2"]) == 0
-    assert (deal / "deal.json").stat().st_mtime_ns == made
+    assert (deal / "retraining.json").stat().st_mtime_ns == made
     checks = {check["name"]: check for check in read_json(run / "audit" / "audit.json")["checks"]}
     assert "2 deals" in checks["pipeline-permutation"]["finding"]
     assert checks["pipeline-permutation"]["figure"] >= 1 / 3
+    assert "fewer than two hospitals" in checks["site-drop"]["finding"]
+
+
+def test_networks_are_trained_without_each_hospital(finished_run: FinishedRun, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run.run, run)
+    for table in ("cohort/cases.csv", "train/predictions.csv"):
+        rows = read_table(run / table)
+        number = rows["patient_id"].str.extract(r"(\d+)")[0].astype(int)
+        write_table(run / table, rows.assign(site=np.where(number % 4 < 2, "north", "south")))
+    study = Study.load(finished_run.study, ("audit.leave_sites_out=true",))
+    checks = {check["name"]: check for check in audit_run(study, run, workers=1).content["checks"]}
+    found = checks["site-drop"]
+    assert found["status"] in ("pass", "warn", "fail")
+    assert "within 2 hospitals" in found["finding"]
+    assert "light trained anew, on 12 patients in place of 16" in found["finding"]
+    assert not list((run / "audit" / "sites").glob("**/*.safetensors"))
+    made = (run / "audit" / "sites" / "retraining.json").stat().st_mtime_ns
+    place = checks["features-place"]
+    assert place["status"] in ("pass", "warn")
+    assert "3 folds' networks" in place["finding"]
+    again = {check["name"]: check for check in audit_run(study, run, workers=1).content["checks"]}
+    assert again["site-drop"] == found
+    assert (run / "audit" / "sites" / "retraining.json").stat().st_mtime_ns == made
 
 
 def test_what_is_left_of_the_score_is_judged() -> None:

@@ -223,6 +223,7 @@ def test_other_files_and_options_that_do_not_fit(folder: Path, capfd: pytest.Cap
         (["evaluate", str(table), "--dry-run"], 2, "--dry-run"),
         (["evaluate", str(folder), "--cases", str(table)], 2, "--cases is for a table"),
         (["audit", str(table), "--permute-pipeline", "3"], 2, "--permute-pipeline"),
+        (["audit", str(table), "--leave-sites-out"], 2, "--leave-sites-out"),
         (["audit", str(table), "--folds", str(folds)], 3, "plans 2 folds"),
         (["audit", str(table), "--folds", str(odd)], 3, "part must be"),
         (["audit", str(table), "--clinical", str(_write_others(folder))], 3, "no patient_id"),

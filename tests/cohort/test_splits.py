@@ -19,6 +19,7 @@ from genovox.cohort.splits import (
     plan_folds,
     read_folds,
     set_aside,
+    split_sites,
     write_folds,
 )
 from genovox.core.artifacts import write_json, write_table
@@ -359,3 +360,12 @@ def test_a_cohort_too_small_is_told_so(rows: list[tuple[int, int, int, int]], fo
         return
     tested = plan.table[plan.table["part"] == "test"]
     assert sorted(tested["case_id"]) == sorted(case.case_id for case in cases)
+
+
+def test_hospitals_with_few_of_a_class_are_not_left_out_and_families_stay_away() -> None:
+    frame = pd.DataFrame({"site": list("aaaabbbbcc"), "label": [0, 0, 1, 1] * 2 + [0, 0], "group": range(10)})
+    frame.loc[4, "group"] = 0
+    left = {site: (rest.tolist(), test.tolist()) for site, rest, test in split_sites(frame, fewest=1)}
+    assert left == {"a": ([5, 6, 7, 8, 9], [0, 1, 2, 3]), "b": ([1, 2, 3, 8, 9], [4, 5, 6, 7])}
+    assert [site for site, _, _ in split_sites(frame)] == ["a", "b", "c"]
+    assert list(split_sites(frame, fewest=3)) == []

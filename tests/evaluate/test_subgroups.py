@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from genovox.core.errors import TableError
 from genovox.evaluate.discrimination import roc_auc
@@ -12,7 +13,7 @@ from genovox.evaluate.intervals import Resampling
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import LabelUnit, Subgroup, Subgroups
 from genovox.evaluate.scoring import within_fold_auc
-from genovox.evaluate.subgroups import band_levels, compare_subgroups, weigh_differences
+from genovox.evaluate.subgroups import band_levels, compare_subgroups, compare_unseen, weigh_differences
 from tests.evaluate.conftest import MakePredictions
 
 
@@ -154,3 +155,61 @@ def test_wald_test_is_the_square_of_a_z_with_two_levels() -> None:
 def test_draws_that_do_not_vary_have_no_test() -> None:
     assert weigh_differences(np.array([1.0, 1.0]), np.ones((2, 50))) is None
     assert weigh_differences(np.array([0.7, 0.8]), np.full((2, 50), np.nan)) is None
+
+
+def _rank(seed: int, *, effect: float, unseen: bool) -> pd.DataFrame:
+    """Scores of 120 patients of three hospitals in 2 repeats of 4 folds, or by learners of the other hospitals."""
+    random = np.random.default_rng(seed)
+    number = np.arange(120)
+    label, site = number % 2, np.array(["north", "south", "west"])[number // 2 % 3]
+    tables = []
+    for repeat in range(2):
+        fold = site if unseen else random.permutation(number // 2 % 4).astype(str)
+        # A network's own scale, and what it knows of a hospital's share of carriers, must not count.
+        offset = pd.Series(fold + site).map(lambda place: len(place) * 0.01 + (place[-1] == "h") * 0.3).to_numpy()
+        score = effect * label + random.normal(size=len(number)) + offset
+        tables.append(
+            pd.DataFrame(
+                {"site": site, "repeat": repeat, "fold": fold, "unit": number.astype(str), "cluster": number}
+            ).assign(label=label, score=1 / (1 + np.exp(-score)))
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_a_loss_is_counted_within_hospitals_networks_and_the_same_patients() -> None:
+    own, unseen = _rank(1, effect=2.0, unseen=False), _rank(2, effect=0.5, unseen=True)
+    unseen = unseen[unseen["unit"] != "7"]
+    found = compare_unseen(own, unseen, how="x", resamples=200, seed=1)
+    assert found is not None
+    assert found.sites == ("north", "south", "west")
+    kept = own[own["unit"] != "7"]
+    means = []
+    for table in (kept, unseen):
+        by_site = {}
+        for site, rows in table.groupby("site"):
+            counted = [
+                (roc_auc_score(part["label"], part["score"]), part["label"].sum() * (1 - part["label"]).sum())
+                for _, part in rows.groupby(["repeat", "fold"])
+                if part["label"].nunique() == 2
+            ]
+            by_site[site] = np.average([auc for auc, _ in counted], weights=[pairs for _, pairs in counted])
+        pairs = [rows["label"].sum() * (1 - rows["label"]).sum() for _, rows in unseen.groupby("site")]
+        means.append(np.average([by_site[site] for site in found.sites], weights=pairs))
+    assert found.own.estimate == pytest.approx(means[0])
+    assert found.unseen.estimate == pytest.approx(means[1])
+    assert found.loss.estimate == pytest.approx(means[0] - means[1])
+    assert found.loss.low is not None
+    assert found.loss.low > 0
+    same = compare_unseen(unseen, unseen, how="x", resamples=200, seed=1)
+    assert same is not None
+    assert (same.loss.low, same.loss.estimate) == (0, 0)
+
+
+def test_hospitals_without_pairs_are_left_out_or_leave_nothing() -> None:
+    own, unseen = _rank(1, effect=1.0, unseen=False), _rank(2, effect=1.0, unseen=True)
+    lone = own[(own["site"] != "west") | (own["label"] == 1)]
+    found = compare_unseen(lone, unseen, how="x", resamples=50, seed=1)
+    assert found is not None
+    assert found.sites == ("north", "south")
+    assert compare_unseen(own[own["label"] == 1], unseen, how="x", resamples=50, seed=1) is None
+    assert compare_unseen(own, unseen.assign(unit="nobody"), how="x", resamples=50, seed=1) is None

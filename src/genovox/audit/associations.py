@@ -10,7 +10,6 @@ from scipy.stats import chi2_contingency, false_discovery_control, fisher_exact,
 from genovox.audit.additions import PARTS, standardise_logits
 from genovox.audit.checks import Check, Status
 from genovox.audit.confounding import MATCH, SCANNER_COLUMNS
-from genovox.baselines.ridge import balance_classes, fit_ridges
 from genovox.baselines.tabular import as_numbers
 from genovox.cohort.balance import WORTH_A_GATE
 from genovox.cohort.gates import compare_exclusions
@@ -25,6 +24,9 @@ FEWEST = 5
 """Patients a level must have to stand alone; rarer ones are counted together."""
 COLUMNS = ["column", "test", "effect", "p_value", "adjusted", "patients", "empty"]
 PERMUTATIONS = 1000
+FEWEST_IN_SPACE = 8
+"""Patients a network's own features are fitted on and asked about: two in each part."""
+_FLAT = 1e-9
 Floats = NDArray[np.float64]
 
 
@@ -78,11 +80,16 @@ def find_place_column(cases: pd.DataFrame) -> str:
     return next((name for name in ("site", *SCANNER_COLUMNS) if name in cases and len(set(cases[name])) > 1), "")
 
 
+def names_sites(cases: pd.DataFrame) -> bool:
+    """Whether every case names its hospital, and there are several."""
+    return len(set(cases["site"])) > 1 and not (cases["site"] == "").any()
+
+
 def leaves_sites_out(cases: pd.DataFrame, folds: pd.DataFrame) -> bool:
     """Whether every fold tests hospitals that it did not learn from."""
-    site = cases.set_index("case_id")["site"]
-    if site.nunique() < 2 or (site == "").any():
+    if not names_sites(cases):
         return False
+    site = cases.set_index("case_id")["site"]
     plan = folds[(folds["fold"] != FIXED) & folds["case_id"].isin(site.index)]
     where = plan.assign(site=site[plan["case_id"]].to_numpy(), tested=plan["part"] == "test")
     share = where.groupby(["repeat", "fold", "site"])["tested"].mean()
@@ -152,60 +159,95 @@ def check_score_place(units: pd.DataFrame, places: pd.Series, *, name: str, resa
 
 
 def check_feature_place(
-    features: pd.DataFrame, cases: pd.DataFrame, column: str, *, unit: str, resamples: int, seed: int
+    spaces: Sequence[pd.DataFrame], cases: pd.DataFrame, column: str, *, resamples: int, seed: int
 ) -> Check:
-    """Can the place a scan was made at be told from what the model learns from, among patients of one class?
+    """Can the place a scan was made at be told from the model's features, among patients of one class?
 
-    A ridge regression of each place against the others, fitted on four fifths of the clusters and asked about the
-    rest; the figure is the mean over places of the AUC within classes.
+    A linear ridge regression of each place against the others, fitted on three fourths of the clusters and asked about
+    the rest. Features of different networks mean different things: each space is fitted and ranked by itself. The
+    figure is the mean over places of the AUC within classes, and p its rank among places dealt anew within classes.
 
     Args:
-        features: Index ``case_id``; numbers.
-        cases: ``case_id, cluster, label`` as integer, the unit's id and the column.
+        spaces: Index ``case_id``, numbers: one table that the model learns from, or what the networks of each fold
+            make of the patients that they were not trained on.
+        cases: ``case_id, cluster, label`` as integer and the column; of a cluster the first case counts.
         column: What says where a scan was made; empty where nothing does.
-        unit: ``patient_id`` or ``case_id``: of several rows of a unit the first counts.
-        resamples: Resamples of clusters.
-        seed: Of resamples and parts.
+        resamples: Resamples of clusters for the interval.
+        seed: Of resamples, parts and deals.
     """
-    question = "Do the features that the model learns from tell where a scan was made?"
-    threshold = "warns where the interval lies above 0.5: what tells the place can stand in for the patient"
-    rows = cases[cases["case_id"].isin(features.index)].drop_duplicates(unit)
+    question = "Do the model's features tell where a scan was made?"
+    threshold = f"warns where p is below {LEVEL:g}: what tells the place can stand in for the patient"
+    known = {case_id for space in spaces for case_id in space.index}
+    rows = cases[cases["case_id"].isin(known)].sort_values("case_id").drop_duplicates("cluster")
     counts = rows[column].value_counts() if column else pd.Series(dtype=int)
-    levels = [level for level in counts.index[counts >= MINIMUM_CLUSTERS] if level != ""]
-    if len(levels) < 2 or not all(pd.api.types.is_float_dtype(kind) for kind in features.dtypes):
+    levels = sorted(level for level in counts.index[counts >= MINIMUM_CLUSTERS] if level != "")
+    if len(levels) < 2 or not all(pd.api.types.is_float_dtype(kind) for space in spaces for kind in space.dtypes):
         text = f"fewer than two places have {MINIMUM_CLUSTERS} patients or more, or the features are no numbers"
         return Check("features-place", question, "not-assessed", text, threshold)
-    rows = rows[rows[column].isin(levels)]
-    inside = rows[column].to_numpy()[None] == np.array(levels, dtype=object)[:, None]
-    # Cases, not scores of networks: there are no folds yet.
+    rows = rows[rows[column].isin(levels)].reset_index(drop=True)
+    random = np.random.default_rng(seed)
+    fitted = [_cross_fit(space, rows["case_id"], random) for space in spaces]
+    fitted = [fit for fit in fitted if len(fit[0]) >= FEWEST_IN_SPACE]
+    if not fitted:
+        text = f"no network has {FEWEST_IN_SPACE} test patients or more"
+        return Check("features-place", question, "not-assessed", text, threshold)
+    labels, where = rows["label"].to_numpy(), rows[column].to_numpy(str)
+    dealt = np.tile(where, (PERMUTATIONS + 1, 1))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        dealt[1:, members] = random.permuted(dealt[1:, members], axis=1)
+    # Cases, not scores of networks: there are no folds here.
     resampling = Resampling.of(rows.assign(fold=""), resamples=resamples, seed=seed)
-    clusters = resampling.clusters
-    place = clusters.locate(rows["cluster"])
-    part = np.random.default_rng(seed).permutation(np.arange(len(clusters.ids)) % PARTS)[place]
-    scores = np.zeros(inside.shape)
-    matrix = features.loc[rows["case_id"]].to_numpy()
-    for number in range(PARTS):
-        fit, asked = part != number, part == number
-        middle, scale = np.nanmean(matrix[fit], axis=0), np.nanstd(matrix[fit], axis=0)
-        known = np.nan_to_num(np.clip((matrix - middle) / np.where(scale > 0, scale, np.inf), -4, 4))
-        labels = inside[:, fit].astype(np.float64)
-        scores[:, asked] = fit_ridges(known[fit], labels, balance_classes(labels), strength=0.1).predict(known[asked])
-    weights = resampling.drawn[:, place]
-    aucs = [_weigh_place(rows.assign(score=scores[n]), inside[n], weights) for n in range(len(levels))]
-    mean = np.mean(aucs, axis=0)
-    metric = summarise_draws(float(mean[0]), mean[1:], clusters)
-    told = metric.low is not None and metric.low > 0.5
+    drawn = resampling.drawn[:, resampling.clusters.locate(rows["cluster"])]
+    aucs, draws = np.zeros(PERMUTATIONS + 1), np.zeros(len(drawn))
+    for level in levels:
+        sums, resampled = np.zeros((2, PERMUTATIONS + 1)), np.zeros((2, len(drawn)))
+        for members, smoother in fitted:
+            inside = dealt[:, members] == level
+            sums += _sum_wins(inside @ smoother.T, inside, labels[members])
+            resampled += _weigh_wins(inside[0] @ smoother.T, inside[0], labels[members], drawn[:, members])
+        aucs += np.where(sums[1] > 0, sums[0] / np.maximum(sums[1], 1), 0.5) / len(levels)
+        draws += np.divide(resampled[0], resampled[1], out=np.full(len(drawn), np.nan), where=resampled[1] > 0) / len(
+            levels
+        )
+    p = float((aucs >= aucs[0] - 1e-12).mean())
+    metric = summarise_draws(float(draws[0]), draws[1:], resampling.clusters)
+    space = "" if len(spaces) == 1 else f", in the embeddings that {len(fitted)} folds' networks make of test patients"
     return Check(
         "features-place",
         question,
-        "not-assessed" if metric.low is None else "warn" if told else "pass",
-        f"{len(levels)} places, each against the others within a class: mean AUC {mean[0]:.2f}",
+        "warn" if p < LEVEL else "pass",
+        f"{len(levels)} places, each against the others within a class{space}: mean AUC {aucs[0]:.2f}, p = {p:.2g} "
+        f"(places dealt at random: {aucs[1:].mean():.2f})",
         threshold,
         metric.estimate,
         metric.low,
         metric.high,
-        "Harmonise the features on training patients, or collect within one protocol." if told else "",
+        "Harmonise the features on training patients, or collect within one protocol." if p < LEVEL else "",
     )
+
+
+def _cross_fit(
+    space: pd.DataFrame, case_ids: pd.Series, random: np.random.Generator
+) -> tuple[NDArray[np.intp], Floats]:
+    """Rows that a space holds, and what turns their targets into out-of-part predictions, shape (rows, rows).
+
+    The kernel form of ridge regression (Saunders et al. 1998); the penalty is the mean of the kernel's diagonal.
+    """
+    members = np.flatnonzero(case_ids.isin(space.index))
+    matrix = space.loc[case_ids.iloc[members]].to_numpy()
+    part = random.permutation(np.arange(len(members)) % PARTS)
+    smoother = np.zeros((len(members), len(members)))
+    for number in range(PARTS if len(members) >= FEWEST_IN_SPACE else 0):
+        fit, asked = np.flatnonzero(part != number), np.flatnonzero(part == number)
+        middle, scale = np.nanmean(matrix[fit], axis=0), np.nanstd(matrix[fit], axis=0)
+        scaled = (matrix - middle) / np.where(scale > _FLAT * (1 + np.abs(middle)), scale, np.inf)
+        known = np.clip(np.nan_to_num(scaled), -4, 4)
+        kernel = known @ known[fit].T
+        penalty = max(float(np.trace(kernel[fit])) / len(fit), _FLAT)
+        solved = np.linalg.solve(kernel[fit] + penalty * np.eye(len(fit)), kernel[asked].T).T
+        smoother[np.ix_(asked, fit)] = solved - solved.mean(axis=1, keepdims=True)
+    return members, smoother
 
 
 def check_exclusions(labels_in: list[int], labels_out: list[int], accepted: str) -> Check:
@@ -263,27 +305,42 @@ def _compare_places(ranks: Floats, labels: NDArray[np.int64], where: NDArray[np.
     """AUC of each place against the others, classes weighing by their pairs, shape (deals, places)."""
     aucs = np.full((len(where), len(levels)), 0.5)
     for column, level in enumerate(levels):
-        wins, pairs = np.zeros(len(where)), np.zeros(len(where))
-        for label in np.unique(labels):
-            members = labels == label
-            inside = where[:, members] == level
-            count = inside.sum(axis=1)
-            wins += inside @ ranks[members] - count * (count + 1) / 2
-            pairs += count * (members.sum() - count)
+        wins, pairs = _sum_wins(ranks[None], where == level, labels)
         aucs[:, column] = np.where(pairs > 0, wins / np.maximum(pairs, 1), 0.5)
     return aucs
 
 
-def _weigh_place(table: pd.DataFrame, inside: NDArray[np.bool_], drawn: NDArray[np.uint8]) -> Floats:
-    """The same AUC of one place in each resample, shape (B,)."""
-    labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
-    wins, pairs = np.zeros(len(drawn)), np.zeros(len(drawn))
+def _sum_wins(scores: Floats, inside: NDArray[np.bool_], labels: NDArray[np.int64]) -> Floats:
+    """Pairs of one place and another, within classes, that are ranked right, and all of them, shape (2, deals).
+
+    Scores are of shape (1 or deals, rows), places of (deals, rows).
+    """
+    sums = np.zeros((2, len(inside)))
+    for label in np.unique(labels):
+        members = labels == label
+        ranks, count = rankdata(scores[:, members], axis=1), inside[:, members].sum(axis=1)
+        sums[0] += (inside[:, members] * ranks).sum(axis=1) - count * (count + 1) / 2
+        sums[1] += count * (members.sum() - count)
+    return sums
+
+
+def _weigh_wins(
+    scores: Floats, inside: NDArray[np.bool_], labels: NDArray[np.int64], drawn: NDArray[np.uint8]
+) -> Floats:
+    """The same of one deal in each resample, shape (2, B)."""
+    sums = np.zeros((2, len(drawn)))
     for label in np.unique(labels):
         members = labels == label
         if inside[members].all() or not inside[members].any():
             continue
         weights = drawn[:, members].astype(np.float64)
         share = weights[:, inside[members]].sum(axis=1) * weights[:, ~inside[members]].sum(axis=1)
-        wins += np.where(share > 0, roc_auc(inside[members], scores[members], weights) * share, 0.0)
-        pairs += share
+        sums[0] += np.where(share > 0, roc_auc(inside[members], scores[members], weights) * share, 0.0)
+        sums[1] += share
+    return sums
+
+
+def _weigh_place(table: pd.DataFrame, inside: NDArray[np.bool_], drawn: NDArray[np.uint8]) -> Floats:
+    """The AUC of one place in each resample, shape (B,)."""
+    wins, pairs = _weigh_wins(table["score"].to_numpy(), inside, table["label"].to_numpy(), drawn)
     return np.asarray(np.divide(wins, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0))

@@ -1,12 +1,15 @@
 """The audit stage: every check, then the verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
+from genovox.audit.associations import leaves_sites_out, names_sites
 from genovox.audit.checks import Check, Status
-from genovox.audit.controls import permute_training
+from genovox.audit.controls import TOO_SMALL, permute_training
 from genovox.audit.duplicates import read_likeness
 from genovox.audit.leakage import check_leaks
 from genovox.audit.tables import Audit, Evidence, Tables, audit_tables
@@ -16,10 +19,20 @@ from genovox.core.artifacts import Stage, hash_file, read_json, read_table, requ
 from genovox.core.names import model_folder
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
+from genovox.evaluate.predictions import gather_units
 from genovox.evaluate.schema import Metric
-from genovox.learning.resolution import resolve
+from genovox.evaluate.subgroups import SiteLoss, compare_unseen
+from genovox.learning.resolution import Resolution, resolve
 from genovox.predict.altered import ALTERATIONS, Alteration, score_altered
-from genovox.train.permuted import open_cached_features, plan_model, train_deal
+from genovox.predict.embeddings import read_embeddings
+from genovox.train.plan import FoldTask
+from genovox.train.retraining import (
+    open_cached_features,
+    plan_model,
+    plan_without_sites,
+    train_deal,
+    train_without_sites,
+)
 
 FORMAT = 2
 
@@ -33,7 +46,7 @@ def open_stage(study: Study, run: Path, device: str) -> Stage:
 
 
 def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
-    """Write ``audit.json`` and ``associations.csv``; deals of labels that networks were trained on are kept."""
+    """Write ``audit.json`` and ``associations.csv``; what networks were trained for anew is kept."""
     audit = audit_run(study, stage.run, device=stage.device, workers=workers)
     write_table(stage.folder / "associations.csv", audit.associations)
     write_json(stage.folder / "audit.json", audit.content)
@@ -46,7 +59,7 @@ def audit_run(study: Study, run: Path, *, device: str = "cpu", workers: int | No
         study: The study.
         run: Its run, evaluated.
         device: Where networks compute: ``auto``, ``cpu`` or ``cuda``.
-        workers: Folds trained at once, where labels are dealt for the whole pipeline.
+        workers: Folds trained at once, where labels are dealt or hospitals left out.
     """
     metrics = read_json(run / "evaluate" / "metrics.json")
     model = metrics["primary"]
@@ -75,6 +88,10 @@ def audit_run(study: Study, run: Path, *, device: str = "cpu", workers: int | No
             resamples=evidence.resamples,
             seed=evidence.seed,
         )
+        if tables.features is None:
+            kept = run / "audit" / "embeddings"
+            found = read_embeddings(study, run, evidence.tested, kept, device=resolution.device)
+            evidence = replace(evidence, tables=replace(tables, embeddings=found))
     retrained = None
     if study.audit.permute_pipeline:
         tasks = plan_model(study, run, resolution, model)
@@ -92,6 +109,9 @@ def audit_run(study: Study, run: Path, *, device: str = "cpu", workers: int | No
             permutations=study.audit.permute_pipeline,
             seed=evidence.seed,
         )
+    dropped: SiteLoss | str = ""
+    if study.audit.leave_sites_out and names_sites(cases) and not leaves_sites_out(cases, evidence.folds):
+        dropped = leave_networks_out(study, run, resolution, evidence, workers=workers)
     controls = check_inputs(altered, evidence.auc.estimate)
     leaks = check_leaks(
         tables.predictions,
@@ -103,9 +123,51 @@ def audit_run(study: Study, run: Path, *, device: str = "cpu", workers: int | No
         run=run,
         accepted=tables.accepted.get(DUPLICATE_VOLUMES, ""),
     )
-    audit = audit_tables(evidence, study.audit, leaks=leaks, retrained=retrained, controls=controls)
+    audit = audit_tables(evidence, study.audit, leaks=leaks, retrained=retrained, dropped=dropped, controls=controls)
     audit.content["headline"] += _describe_pretraining(run, model)
     return audit
+
+
+def leave_networks_out(
+    study: Study, run: Path, resolution: Resolution, evidence: Evidence, *, workers: int | None
+) -> SiteLoss | str:
+    """Train the primary model anew without each hospital, and compare on that hospital's patients.
+
+    Args:
+        study: The study.
+        run: Its run, trained.
+        resolution: What the machine decided.
+        evidence: The primary model's test rows.
+        workers: Folds at once; None lets the machine decide.
+
+    Returns:
+        What it loses, or why no hospital can be left out.
+    """
+    tasks, folder = plan_model(study, run, resolution, evidence.model), run / "audit" / "sites"
+    planned = plan_without_sites(study, tasks, folder)
+    if not planned:
+        return TOO_SMALL
+    unseen = train_without_sites(study, planned, folder, workers=workers)
+    unseen = unseen[unseen["part"] == "test"]
+    cluster = evidence.tested.drop_duplicates("patient_id").set_index("patient_id")["cluster"]
+    unseen = unseen[unseen["patient_id"].isin(cluster.index)]
+    unseen = unseen.assign(cluster=cluster[unseen["patient_id"]].to_numpy())
+    own, other = (
+        # A patient of two hospitals has a score at each.
+        pd.concat(
+            gather_units(rows, label_unit=evidence.label_unit, patient_score=evidence.patient_score).assign(site=site)
+            for site, rows in table.groupby("site")
+        )
+        for table in (evidence.tested, unseen)
+    )
+    how = f"{evidence.model} trained anew, on {_count_learnt(planned)} patients in place of {_count_learnt(tasks)}"
+    lost = compare_unseen(own, other, how=how, resamples=evidence.resamples, seed=evidence.seed)
+    return lost or TOO_SMALL
+
+
+def _count_learnt(tasks: Sequence[FoldTask]) -> int:
+    """Patients that a training learns from, the mean."""
+    return round(fmean(len({case.patient_id for case in (*task.training, *task.validation)}) for task in tasks))
 
 
 def check_inputs(found: Mapping[str, Metric | str], observed: float | None) -> list[Check]:

@@ -56,6 +56,7 @@ from genovox.core.sections import AuditTable
 from genovox.evaluate.intervals import cluster_patients
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import LabelUnit, Metric, PatientScore
+from genovox.evaluate.subgroups import SiteLoss
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Tables:
         clinic: What the clinic knows, by ``case_id``.
         exclusions: Everything left out.
         features: What the primary model learned from, by ``case_id``, where that is a table.
+        embeddings: Else, what the networks of each fold make of its test patients.
         accepted: What the user accepted, and why.
     """
 
@@ -78,6 +80,7 @@ class Tables:
     clinic: pd.DataFrame | None = None
     exclusions: pd.DataFrame | None = None
     features: pd.DataFrame | None = None
+    embeddings: Sequence[pd.DataFrame] = ()
     accepted: dict[str, str] = field(default_factory=dict)
 
 
@@ -185,6 +188,7 @@ def audit_tables(
     *,
     leaks: Sequence[Check],
     retrained: Permutation | None = None,
+    dropped: SiteLoss | str = "",
     controls: Sequence[Check] = (),
 ) -> Audit:
     """Run every check that tables allow and reach the verdict; what they do not hold is not assessed.
@@ -194,6 +198,7 @@ def audit_tables(
         rules: The study's ``[audit]``.
         leaks: From ``leakage.check_leaks``.
         retrained: A permutation for which the networks were trained anew.
+        dropped: What they lose trained without each hospital, or why that is not known; empty if it was not asked.
         controls: Checks of altered inputs, where networks and images were there.
     """
     tables, cases, auc = evidence.tables, evidence.cases, evidence.auc
@@ -208,6 +213,8 @@ def audit_tables(
     if retrained:
         permutations["pipeline-permutation"] = retrained
     by_site = auc if not evidence.is_fixed and leaves_sites_out(cases, evidence.folds) else None
+    if not dropped and by_site is None:
+        dropped = leave_site_out(tables.features, cases, evidence.folds, label_unit=evidence.label_unit, **how)
     checks = [
         *leaks,
         check_metadata(finding),
@@ -220,7 +227,7 @@ def audit_tables(
             for name, permutation in permutations.items()
         ),
         *controls,
-        check_site_drop(None if by_site else _drop_sites(evidence), by_site),
+        check_site_drop(dropped, by_site),
         check_earlier_image(_date(evidence), **how),
         check_addition(
             "beyond-clinical",
@@ -326,10 +333,12 @@ def _check_places(evidence: Evidence) -> list[Check]:
     where = places[column] if column else pd.Series("", index=places.index)
     how: dict[str, Any] = {"resamples": evidence.resamples, "seed": evidence.seed}
     checks = [check_score_place(evidence.units, where, name=name, **how)]
-    if evidence.tables.features is not None:
+    features = evidence.tables.features
+    spaces = evidence.tables.embeddings if features is None else (features,)
+    if len(spaces):
         cases = evidence.cases
         cases = cases.assign(cluster=cluster_patients(cases["patient_id"], cases["family_id"]))
-        checks.append(check_feature_place(evidence.tables.features, cases, column, unit=evidence.unit, **how))
+        checks.append(check_feature_place(spaces, cases, column, **how))
     return checks
 
 
@@ -378,20 +387,6 @@ def _weigh_baselines(evidence: Evidence) -> dict[str, Addition | None]:
         base = gather_units(tested, label_unit=evidence.label_unit, patient_score=evidence.patient_score)
         found["radiomics"] = measure_addition("radiomics", pair_scores(base, evidence.units), **how)
     return found
-
-
-def _drop_sites(evidence: Evidence) -> tuple[Metric, Metric] | None:
-    site, features = evidence.cases["site"], evidence.tables.features
-    if features is None or site.nunique() < 2 or (site == "").any():
-        return None
-    return leave_site_out(
-        features,
-        evidence.cases,
-        evidence.folds,
-        label_unit=evidence.label_unit,
-        resamples=evidence.resamples,
-        seed=evidence.seed,
-    )
 
 
 def _date(evidence: Evidence) -> pd.DataFrame:

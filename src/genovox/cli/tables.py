@@ -107,6 +107,14 @@ def audit(
             show_default=False,
         ),
     ] = 0,
+    leave_sites_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-sites-out",
+            help="Train the primary model anew without each hospital; about the price of one training.",
+            show_default=False,
+        ),
+    ] = False,
     as_json: Json = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -115,7 +123,8 @@ def audit(
     """Check: is it biology, the scanner, or chance? Of a study, or of any other tool's table.
 
     With --permute-pipeline the networks themselves are asked what chance would have scored; p is never below
-    1 / (1 + N). Interrupted, the same command goes on. A table is read as by genovox evaluate; what it does not
+    1 / (1 + N). With --leave-sites-out each hospital with five patients of a class or more is scored by networks
+    that never saw it. Interrupted, the same command goes on. A table is read as by genovox evaluate; what it does not
     hold is not assessed. Its audit goes to TABLE-audit/.
 
     Example: genovox audit runs/my-study --permute-pipeline 100
@@ -124,6 +133,7 @@ def audit(
     """
     if is_table(target):
         wrong = {"--accept": accept, "--workers": workers, "--dry-run": dry_run, "--permute-pipeline": permute_pipeline}
+        wrong["--leave-sites-out"] = leave_sites_out
         _refuse_of_study(wrong)
         beside = {"cases": cases, "folds": folds, "clinical": clinical, "exclusions": exclusions}
         _audit_table(target, beside, out, label_unit, assignments or (), as_json=as_json, quiet=quiet)
@@ -133,6 +143,7 @@ def audit(
     from genovox.cli.road import Settings, travel
 
     chosen = [*(assignments or ()), *([f"audit.permute_pipeline={permute_pipeline}"] if permute_pipeline else ())]
+    chosen += ["audit.leave_sites_out=true"] if leave_sites_out else []
     settings = Settings(tuple(chosen), out, workers, device, as_json, dry_run, accept or [], reason)
     travel(target, ("audit",), settings, quiet=quiet, verbose=verbose)
 

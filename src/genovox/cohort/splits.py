@@ -23,6 +23,8 @@ FIXED = "fixed"
 COLUMNS = ["repeat", "fold", "part", "inner", "case_id", "patient_id", "family_id"]
 CHECKSUM = "folds.sha256"
 RELATIVE = "relative"
+FEWEST_LEFT_OUT = 5
+"""Patients or families of a class at a hospital that is left out: with fewer, one moves its AUC by more than 0.2."""
 _ATTEMPTS = 50
 
 
@@ -307,17 +309,32 @@ def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, se
 def _outer_folds(
     frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, seed: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, cases to learn from and cases to test; a family across hospitals is not learnt from where one is tested."""
-    groups = frame["group"].to_numpy()
+    """Name, cases to learn from and cases to test."""
     if splits.scheme == "stratified":
-        for fold, (rest, test) in enumerate(split_groups(strata, groups, splits.folds, seed)):
+        for fold, (rest, test) in enumerate(split_groups(strata, frame["group"].to_numpy(), splits.folds, seed)):
             yield str(fold), rest, test
         return
-    sites = frame["site"].to_numpy()
-    for fold, site in enumerate(np.unique(sites)):
+    for fold, (_, rest, test) in enumerate(split_sites(frame)):
+        yield str(fold), rest, test
+
+
+def split_sites(frame: pd.DataFrame, *, fewest: int = 0) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Leave one hospital out at a time; a family across hospitals is not learnt from where one of it is tested.
+
+    Args:
+        frame: A row a case: ``site, group, label`` (0 or 1).
+        fewest: Groups of each class below which, at the hospital or among the rest, it is not left out.
+
+    Yields:
+        The hospital, and indices of the rest and of its own cases.
+    """
+    sites, groups = frame["site"].to_numpy(), frame["group"].to_numpy()
+    for site in np.unique(sites):
         test = np.flatnonzero(sites == site)
         rest = np.flatnonzero((sites != site) & ~np.isin(groups, groups[test]))
-        yield str(fold), rest, test
+        counts = [frame.iloc[rows].groupby("label")["group"].nunique() for rows in (test, rest)]
+        if min(int(count.get(label, 0)) for count in counts for label in (0, 1)) >= fewest:
+            yield str(site), rest, test
 
 
 def split_groups(

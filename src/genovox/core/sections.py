@@ -357,6 +357,7 @@ class AuditTable(Table):
     permutations: int = Field(default=2000, ge=200)
     refits: int = Field(default=200, ge=40)
     permute_pipeline: int = Field(default=0, ge=0)
+    leave_sites_out: bool = False
     image_controls: bool = True
 
 
