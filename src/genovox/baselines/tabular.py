@@ -327,8 +327,8 @@ def _prepare(terms: list[Term], table: pd.DataFrame, labels: Labels) -> tuple[li
     matrix = evaluate_terms(terms, table)
     positive = labels == 1
     ranks = rankdata(matrix, axis=0)[positive].sum(axis=0) if terms else np.zeros(0)
-    pairs = int(positive.sum()) * int((~positive).sum())
-    auc = (ranks - positive.sum() * (positive.sum() + 1) / 2) / pairs
+    carriers = int(positive.sum())
+    auc = (ranks - carriers * (carriers + 1) / 2) / (carriers * (len(labels) - carriers))
     order = np.argsort(-np.abs(auc - 0.5), kind="stable")
     kept = order[_find_unlike(matrix[:, order])]
     return [terms[place] for place in kept], matrix[:, kept]

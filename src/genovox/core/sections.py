@@ -256,7 +256,7 @@ class TrainTable(Table):
     gradient_norm: PositiveFloat = 5.0
     warmup_epochs: int = Field(default=2, ge=0)
     patience: PositiveInt = 10
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best", "last"] = "last"
     average: float = Field(default=0.0, ge=0, lt=1)
     loss: Literal["balanced", "plain", "focal"] = "balanced"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
