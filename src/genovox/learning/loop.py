@@ -96,8 +96,8 @@ def train_network(
             as of one process, up to rounding, but for batch norm, whose statistics are of a process's share.
 
     Raises:
-        DivergedError: If the loss stops being a number in the first epoch; later, the last good epoch (or the best) is kept and
-            ``stopped`` says what happened.
+        DivergedError: If the loss stops being a number in the first epoch; later, the last good epoch (or the best) is
+            kept and ``stopped`` says what happened.
     """
     fabric = open_fabric(resolution, ranks, thaws=table.thaw_epochs > 0)
     torch.manual_seed(seed)
