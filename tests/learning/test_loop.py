@@ -65,7 +65,7 @@ def test_same_seed_same_weights_other_seed_others(cases: list[PreparedCase]) -> 
 
 def test_keeps_the_epoch_with_the_lowest_validation_loss_and_stops(cases: list[PreparedCase]) -> None:
     # A rate this high unlearns: the kept weights must be the best epoch's, not the last one's.
-    table = TrainTable(epochs=30, batch_size=4, learning_rate=0.05, warmup_epochs=0, patience=2)
+    table = TrainTable(epochs=30, batch_size=4, learning_rate=0.05, warmup_epochs=0, patience=2, keep="best")
     trained = _train(cases, table)
     losses = [record.validation_loss for record in trained.history]
     assert trained.best.validation_loss == min(losses)
