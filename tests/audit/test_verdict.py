@@ -63,7 +63,7 @@ def _addition(low: float | None) -> Addition:
 
 @pytest.mark.parametrize(
     ("low", "beyond", "words"),
-    [(0.1, "yes", "It adds to what age and subtype tell"), (-0.1, "no", "not shown to tell more than age and subtype")],
+    [(0.1, "yes", "It adds to age and subtype."), (-0.1, "no", "not shown to add to age and subtype")],
 )
 def test_signal_says_whether_it_goes_beyond_the_clinic(low: float, beyond: str, words: str) -> None:
     verdict = reach_verdict([], CLEAN, GOOD, 0.001, minimum_auc=0.6, clinical=_addition(low))

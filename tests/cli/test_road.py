@@ -44,7 +44,18 @@ def test_a_verb_refuses_a_stale_upstream(copied: FinishedRun, capfd: pytest.Capt
     assert run_command(["train", str(copied.study), "--set", "preprocess.normalise=none"]) == 2
     error = capfd.readouterr().err
     assert "preprocess, which is stale" in error
-    assert "genovox preprocess" in error
+    # Without its options the command would find the old study up to date.
+    again = f"{copied.study} --set preprocess.normalise=none"
+    assert f"run first: genovox preprocess {again}, or everything: genovox run {again}" in error
+
+
+def test_another_studys_run_is_left_alone(copied: FinishedRun, capfd: pytest.CaptureFixture[str]) -> None:
+    before = (copied.run / "study.json").read_bytes()
+    foreign = copied.study.with_name("foreign.toml")
+    foreign.write_text(copied.study.read_text().replace('name = "small"', 'name = "foreign"'))
+    assert run_command(["cohort", str(foreign), "--out", str(copied.run)]) == 2
+    assert 'holds the run of another study, "small"' in capfd.readouterr().err
+    assert (copied.run / "study.json").read_bytes() == before
 
 
 def test_a_changed_scan_is_noticed(copied: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from genovox.cohort import stage as cohort_stage
-from genovox.cohort.stage import _code_words, _tells_label, build_stage, open_stage
+from genovox.cohort.intake import take_in
+from genovox.cohort.stage import _code_words, _tells_label, build_stage, describe_clinic, open_stage
 from genovox.core.artifacts import Stage, read_json, read_table
 from genovox.core.errors import DataError, GateError, StudyError
 from genovox.core.study import Study
@@ -252,9 +253,21 @@ def test_the_clinic_is_kept_without_what_tells_a_person_or_a_label(
     assert len(table) == 12
 
 
-def test_a_clinic_that_tells_nothing_leaves_no_table(shapes_study: MakeStudy) -> None:
+def test_a_clinic_that_tells_nothing_leaves_no_table(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
     rows = [f"P{n:03d},note {n}" for n in range(1, 13)]
     assert not _clinic(shapes_study, "patient_id,remark", rows).exists()
+    assert "left out as ids or free text: remark; write measured numbers as 46.0" in caplog.text
+
+
+def test_ages_that_hardly_repeat_are_told_apart_from_a_register_by_their_decimals(
+    shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = shapes_study(patients=24)
+    rows = [f"P{n:03d},{40 + n},{40 + n}.0" for n in range(1, 25)]
+    (path.parent / "clinical.csv").write_text("\n".join(["patient_id,age,exact_age", *rows]) + "\n")
+    intake = take_in(Study.load(path, ("cohort.clinical=clinical.csv",)))
+    assert list(describe_clinic(intake, intake.cases, ["BRCA1"]).columns) == ["case_id", "exact_age"]
+    assert "left out as ids or free text: age; write measured numbers as 46.0" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,7 @@ def test_a_table_comes_back_as_text(tmp_path: Path) -> None:
         (b"a,b, a\n1,2,3\n", "must name each column once, got 'a' twice"),
         (b"a,c\n1,2\n", "must have the columns a, b, got a, c; add b"),
         (b"a;b\n1;2\n", "must separate its columns by commas, got 'a;b'"),
+        (b"a;b\n1;0,5\n2;0,7\n", "must separate its columns by commas, got 'a;b'"),
     ],
 )
 def test_tables_that_are_none(tmp_path: Path, content: bytes, words: str) -> None:

@@ -307,6 +307,20 @@ def test_a_snapshot_keeps_the_study_and_where_it_lies(tmp_path: Path) -> None:
     assert moved.train.epochs == 2
 
 
+@pytest.mark.parametrize(("home", "name"), [("one", "other"), ("two", "study")])
+def test_a_run_folder_is_one_studys(tmp_path: Path, home: str, name: str) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    study = Study.load(_write(tmp_path / "one", _with("study", 'name = "study"')))
+    run = tmp_path / "run"
+    study.refuse_foreign_run(run)
+    study.save_snapshot(run)
+    study.refuse_foreign_run(run)
+    foreign = Study.load(_write(tmp_path / home, _with("study", f'name = "{name}"')))
+    with pytest.raises(StudyError, match=f'run of another study, "study" of .*one, got "{name}"; give --out'):
+        foreign.refuse_foreign_run(run)
+
+
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="is no run folder"):
         Study.load_snapshot(tmp_path)

@@ -26,9 +26,10 @@ def test_each_missing_column_is_named(make_predictions: MakePredictions, column:
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("score", np.nan, "score must have a value"),
-        ("score", 1.2, "score must be a probability from 0 to 1.*got 1.2 in row 3"),
+        ("score", np.nan, r"score must have a value.*\(first: row 5\)"),
+        ("score", 1.2, "score must be a probability from 0 to 1.*got 1.2 in row 5"),
         ("score", -0.1, "score must be a probability"),
+        ("score", "0,83", "score must be a number with a decimal point, not a comma; got '0,83' in row 5"),
         ("label", 2, "label must be 0 or 1.*got 2"),
         ("label", np.nan, "label must have a value"),
         ("repeat", 0.5, "repeat must be a whole number"),

@@ -3,6 +3,7 @@
 import re
 from html import unescape
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_page_opens_with_the_audits_headline_and_verdict(page: str, tiny: TinyRu
     words = _words(page)
     assert audit["headline"] in words
     assert audit["paragraph"] in words
-    assert f'<p class="word">{audit["verdict"]}</p>' in page
+    assert f'<h2 class="word">{audit["verdict"]}</h2>' in page
     assert all(step in words for step in audit["next_steps"])
     assert words.index(NOTICE) < words.index(audit["headline"]) < words.index(audit["paragraph"])
 
@@ -179,3 +180,47 @@ def test_page_of_an_archive_names_no_file_of_it(archive_page: str, archive: Tiny
 def test_page_of_a_manifest_says_nothing_of_series(page: str) -> None:
     assert "no phase of an exam" not in _words(page)
     assert "oracle" not in _words(page)
+
+
+def test_headings_go_down_one_step_at_a_time(page: str) -> None:
+    levels = [int(tag[1]) for tag in _read(page).tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+@pytest.mark.parametrize(
+    ("beyond", "words"), [("yes", "the score adds to"), ("no", "the score is not shown to add to")]
+)
+def test_page_names_what_of_the_clinic_was_weighed(copied: TinyRun, beyond: str, words: str) -> None:
+    path = copied.run / "audit" / "audit.json"
+    audit = read_json(path)
+    addition = {"base_auc": 0.6, "delta_auc": {}, "log_odds": {}, "likelihood_ratio": 0.0, "p_value": 1.0}
+    bases = [addition | {"base": base} for base in ("subtype", "radiomics")]
+    write_json(path, audit | {"beyond_clinical": beyond, "additions": bases})
+    text = _words(render_page(copied.read()))
+    assert f"{beyond}: {words} subtype" in text
+    assert "family history" not in text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_what_it_stands_on(page: str, scheme: str) -> None:
+    light, dark = page.split("@media screen and", 1)
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", light))
+    if scheme == "dark":
+        colours |= dict(re.findall(r"--(\w+): (#\w{6})", dark.split("@media", 1)[0]))
+    for name in ("ink", "muted", "accent", "warn", "fail", "pass"):
+        for ground in ("paper", "wash"):
+            assert _contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+    assert "fill: var(--other)" not in "".join(re.findall(r"<text [^>]*>", page))
+
+
+def _contrast(one: str, other: str) -> float:
+    """Contrast ratio of WCAG 2.2, https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
+    dark, light = sorted(map(_luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

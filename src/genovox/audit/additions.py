@@ -196,11 +196,11 @@ def check_addition(name: str, addition: Addition | None, *, missing: str, advice
     """
     what = addition.base if addition else {"beyond-clinical": "what the clinic knows"}.get(name, "radiomics")
     question = f"Does the score add to {what}?"
-    threshold = "the interval of its log odds given them lies above 0; a reader may have them without a network"
+    threshold = f"the interval of its log odds given {what} lies above 0; a reader may have {what} without a network"
     if addition is None:
         return Check(name, question, "not-assessed", missing, threshold, advice=advice)
     delta = addition.delta
-    text = f"{addition.base} alone score AUC {addition.base_auc:.2f}; with the score {_signed(delta.estimate)}"
+    text = f"AUC {addition.base_auc:.2f} by {addition.base} alone; with the score {_signed(delta.estimate)}"
     if not addition.is_assessed or delta.low is None or delta.high is None:
         text += f"; fewer than {MINIMUM_CLUSTERS} patients in a class give no interval"
         return Check(name, question, "not-assessed", text, threshold, delta.estimate, advice="Add patients.")
@@ -217,7 +217,7 @@ def check_addition(name: str, addition: Addition | None, *, missing: str, advice
         delta.estimate,
         delta.low,
         delta.high,
-        "" if addition.adds else f"Report {addition.base} beside the score; they may be all it tells.",
+        "" if addition.adds else f"Report {addition.base} beside the score: that may be all it tells.",
     )
 
 

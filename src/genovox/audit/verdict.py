@@ -180,9 +180,9 @@ def _weigh_signal(confounding: str, beyond: str, clinical: Addition | None, auc:
     if clinical is None or beyond == "unknown":
         parts.append(" Age, subtype and indication were not weighed, and may explain it as well as biology does.")
     elif beyond == "yes":
-        parts.append(f" It adds to what {clinical.base} tell.")
+        parts.append(f" It adds to {clinical.base}.")
     else:
-        parts.append(f" It is not shown to tell more than {clinical.base} do, which need no network.")
+        parts.append(f" It is not shown to add to {clinical.base}, known without a network.")
     return "".join(parts)
 
 

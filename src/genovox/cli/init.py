@@ -40,7 +40,9 @@ minimum_auc = 0.60                # what would be useful; fix it before you look
 
 
 def init(
-    images: Annotated[Path, typer.Argument(help="Folder with NIfTI or NRRD files.", show_default=False)],
+    images: Annotated[
+        Path, typer.Argument(metavar="SCANS", help="Folder with NIfTI or NRRD files.", show_default=False)
+    ],
     labels: Annotated[
         Path | None, typer.Option(help="Table with patient_id,label or case_id,label; without it, one to fill in.")
     ] = None,

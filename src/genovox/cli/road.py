@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,13 +79,19 @@ class Road:
             if upstream in list_stages(self.study):
                 stage = self.open_stage(upstream, recorded=True)
                 if not stage.is_current():
-                    # A run that nothing was done for yet is no folder to name.
-                    place = self.run if (self.run / "study.json").exists() else self.target
+                    place = self._repeat_target()
                     return (
                         f"{name} reads {upstream}, which is {_state(stage)}; run first: genovox {upstream} {place}, "
                         f"or everything: genovox run {place}"
                     )
         return ""
+
+    def _repeat_target(self) -> str:
+        """The target with the options that make this study what it is: a run folder alone is another study."""
+        words = [str(self.target)]
+        words += [word for assignment in self.settings.assignments for word in ("--set", assignment)]
+        words += ["--out", str(self.settings.out)] if self.settings.out else []
+        return shlex.join(words)
 
 
 @contextmanager
@@ -99,6 +106,7 @@ def open_road(target: Path, settings: Settings, *, quiet: bool, verbose: bool) -
 
     Raises:
         UsageError: If neither a study nor a run is there, or another process holds the run.
+        StudyError: If the run folder is another study's.
     """
     from genovox.cohort.gates import record_acceptance
 
@@ -111,6 +119,7 @@ def open_road(target: Path, settings: Settings, *, quiet: bool, verbose: bool) -
     else:
         study = Study.load(target, settings.assignments)
         run = settings.out or study.root / "runs" / study.study.name
+        study.refuse_foreign_run(run)
     if settings.dry_run:
         yield Road(study, run, settings, target)
         return

@@ -124,7 +124,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     write_text(stage.folder / "flow.svg", render_flow(flow))
     if not chosen:
         raise DataError(
-            f"no case is left of {len(cases)}: {count_rules(exclusions)}; see {stage.folder / 'exclusions.csv'}"
+            f"no case is left of {len(cases)}: {count_rules(exclusions) or 'the images hold none'}; "
+            f"see {stage.folder / 'exclusions.csv'}"
         )
     if study.cohort.unit == "breast":
         _refuse_shared_image([(case, inspections[case.case_id]) for case in chosen])
@@ -204,8 +205,7 @@ def describe_clinic(intake: Intake, cases: Sequence[Case], genes: Sequence[str])
 
     Numbers of up to four digits before the point stay as they are and dates become days from the scan. A word, or a
     longer number, stays where at least three patients share it and is ``other`` elsewhere, which codes free text and
-    ids; a column of nothing else is left out, and so are columns named after a gene, a variant or a label. What is
-    useful here: age, menopausal state, receptors or subtype, grade, family history, indication.
+    ids; a column of nothing else is left out, and so are columns named after a gene, a variant or a label.
 
     Args:
         intake: With the clinical table and the exams' dates.
@@ -236,6 +236,9 @@ def describe_clinic(intake: Intake, cases: Sequence[Case], genes: Sequence[str])
             )
         )
         columns[f"{name}_days" if is_dated else name] = cells
+    if unread := [name for name, cells in columns.items() if {*cells} - {""} == {OTHER}]:
+        shown = ", ".join(unread)
+        log.warning("the clinical table: left out as ids or free text: %s; write measured numbers as 46.0", shown)
     return table.assign(**{name: cells for name, cells in columns.items() if {*cells} - {"", OTHER}})
 
 

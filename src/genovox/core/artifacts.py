@@ -157,6 +157,8 @@ def read_table(path: Path, *, required: tuple[str, ...] = (), separator: str = "
             raise TableError(f"{path} is a spreadsheet (xlsx), not a CSV table; save it as UTF-8 CSV") from None
         reason = str(error).strip().splitlines()[0]
         raise TableError(f"{path} is not a readable CSV table ({reason}); save it as UTF-8 CSV") from None
+    if len(table.columns) == 1 and re.search(r"[;\t]", str(table.columns[0])):
+        raise TableError(f"{path} must separate its columns by commas, got {table.columns[0]!r}; save it as CSV again")
     if not isinstance(table.index, pd.RangeIndex):
         # pandas takes the first column for row names then, and every cell would move one column to the left.
         raise TableError(
@@ -167,8 +169,6 @@ def read_table(path: Path, *, required: tuple[str, ...] = (), separator: str = "
         # pandas renames a column that stands twice, and the second would pass as another column.
         rows = csv.reader(file, delimiter=separator)
         table.columns = [name.strip() for name in next(islice(rows, skip_rows, None))]
-    if len(table.columns) == 1 and re.search(r"[;\t]", table.columns[0]):
-        raise TableError(f"{path} must separate its columns by commas, got {table.columns[0]!r}; save it as CSV again")
     repeated = table.columns[table.columns.duplicated()]
     if len(repeated):
         raise TableError(f"{path} must name each column once, got {repeated[0]!r} twice; rename or remove one")

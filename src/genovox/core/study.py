@@ -138,6 +138,22 @@ class Study(Table):
         root = Path(self.root).resolve()
         write_json(run / "study.json", {"root": os.path.relpath(root, run.resolve()), "study": self.as_dict()})
 
+    def refuse_foreign_run(self, run: Path) -> None:
+        """A folder holds the run of one study: another's stages would be made anew over its own.
+
+        Raises:
+            StudyError: If the folder keeps a study of another name or place.
+        """
+        if not (run / "study.json").exists():
+            return
+        snapshot = read_json(run / "study.json")
+        name, root = snapshot["study"]["study"]["name"], (run / snapshot["root"]).resolve()
+        if (name, root) != (self.study.name, Path(self.root).resolve()):
+            raise StudyError(
+                f'{run} holds the run of another study, "{name}" of {os.path.relpath(root)}, got "{self.study.name}"; '
+                "give --out a folder of its own"
+            )
+
     def as_dict(self) -> dict[str, Any]:
         """Every table as JSON would hold it."""
         content: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))

@@ -3,6 +3,7 @@
 A scored row ("unit") is a patient where labels belong to patients, a case where they belong to cases.
 """
 
+import re
 from typing import Any, get_args
 
 import numpy as np
@@ -119,12 +120,13 @@ def _convert_columns(predictions: pd.DataFrame) -> pd.DataFrame:
     if predictions.empty:
         raise TableError("predictions need at least one row, got an empty table; check that training finished")
     table = predictions.reset_index(drop=True)
+    counted = predictions.index + 2  # as a spreadsheet counts, the header being row 1
     for name in REQUIRED_COLUMNS:
         empty = table[name].isna() | (table[name].astype(str).str.strip() == "")
         if empty.any():
             raise TableError(
-                f"{name} must have a value in every row, got {int(empty.sum())} empty (first: row {_first(empty)}); "
-                "remove the rows with a reason or score them again"
+                f"{name} must have a value in every row, got {int(empty.sum())} empty "
+                f"(first: row {counted[_first(empty)]}); remove the rows with a reason or score them again"
             )
     numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in ("repeat", "label", "score")}
     rules = {
@@ -136,7 +138,10 @@ def _convert_columns(predictions: pd.DataFrame) -> pd.DataFrame:
     for name, (kept, rule) in rules.items():
         if not kept.all():
             row = _first(~kept)
-            raise TableError(f"{name} must be {rule}; got {table[name].iloc[row]!r} in row {row}")
+            value = table[name].iloc[row]
+            if re.fullmatch(r"\d+,\d+", str(value)):
+                rule = "a number with a decimal point, not a comma"  # noqa: PLW2901 - the loop ends here
+            raise TableError(f"{name} must be {rule}; got {value!r} in row {counted[row]}")
     return table.assign(
         **{name: table[name].astype(str) for name in ("case_id", "patient_id", "model", "fold")},
         repeat=numbers["repeat"].astype(np.int64),

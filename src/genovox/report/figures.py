@@ -138,7 +138,7 @@ def draw_confusion(block: Block, unit: str, name: str) -> Markup:
                 figures = f"{count:.0f}" if count == round(count) else f"{count:.1f}"
                 axes.text(column + 0.5, row + 0.42, figures, ha="center", va="center", fontsize=19)
                 caption = f"{words[row][column]} · {shares[row, column]:.0%}"
-                axes.text(column + 0.5, row + 0.68, caption, ha="center", va="center", color=MUTED, fontsize=10)
+                axes.text(column + 0.5, row + 0.68, caption, ha="center", va="center", fontsize=10)
         axes.set(xlim=(0, 2), ylim=(2, 0), xticks=[0.5, 1.5], yticks=[0.5, 1.5])
         axes.set_xticklabels(["called positive", "called negative"])
         axes.set_yticklabels(["positive", "negative"], rotation=90, va="center")
@@ -164,7 +164,7 @@ def draw_scores(scores: pd.DataFrame, block: Block, unit: str, name: str) -> Mar
         axes.vlines(thresholds, -limit, limit, color=INK, linewidth=0.7, alpha=0.45)
         axes.axhline(0, color=PAPER, linewidth=1.5)
         axes.text(0.0, limit * 0.98, "positive", color=ACCENT, va="top", fontweight="bold")
-        axes.text(0.0, -limit * 0.98, "negative", color=OTHER, va="bottom", fontweight="bold")
+        axes.text(0.0, -limit * 0.98, "negative", color=MUTED, va="bottom", fontweight="bold")
         axes.set(xlim=(-0.01, 1.01), ylim=(-limit, limit), xlabel="Score (raw, 0 to 1)")
         axes.yaxis.set_major_locator(MaxNLocator(5, symmetric=True))
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0%}")

@@ -19,9 +19,9 @@ CONFOUNDING = {
     "unknown": "the scanner could not be ruled out: see the check metadata-label",
 }
 BEYOND_CLINICAL = {
-    "yes": "the score adds to age, subtype and family history",
-    "no": "the score adds nothing to age, subtype and family history",
-    "unknown": "not compared with age, subtype and family history",
+    "yes": "the score adds to {}",
+    "no": "the score is not shown to add to {}",
+    "unknown": "not compared with {}",
 }
 
 
@@ -36,7 +36,7 @@ def render_page(results: Results) -> str:
         notice=NOTICE,
         version=__version__,
         headline=_describe_headline(results),
-        words={"confounding": CONFOUNDING, "beyond_clinical": BEYOND_CLINICAL},
+        words={"confounding": CONFOUNDING[results.audit["confounding"]], "beyond_clinical": _describe_clinic(results)},
         symbols=MARKS,
         flow_svg=draw_inclusions(results),
         cohort=tables.describe_cohort(results),
@@ -79,6 +79,14 @@ def load_template(name: str) -> Any:
     )
     environment.filters |= {"count": write_count, "number": write_number}
     return environment.get_template(name)
+
+
+def _describe_clinic(results: Results) -> str:
+    """Whether the score adds to what the clinic knows, by the columns that were weighed."""
+    bases = [addition["base"] for addition in results.audit["additions"] if addition["base"] != "radiomics"]
+    return BEYOND_CLINICAL[results.audit["beyond_clinical"]].format(
+        bases[0] if bases else "age, subtype and family history"
+    )
 
 
 def _describe_headline(results: Results) -> dict[str, Any]:
