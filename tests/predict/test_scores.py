@@ -164,6 +164,13 @@ def test_folders_of_dicom_patients_are_scored_around_their_lesions(
     assert float(str(table.loc[case.case_id, "score_light"])) == pytest.approx(alone.probability, abs=1e-6)
 
 
+@pytest.fixture()
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where commands are given."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -175,8 +182,13 @@ def test_folders_of_dicom_patients_are_scored_around_their_lesions(
         (["m.csv", "--out=o", "--model=resnet18"], "--model must be one of light"),
     ],
 )
-def test_wrong_usage_says_what_is_right(
-    finished_run: FinishedRun, arguments: list[str], words: str, capfd: pytest.CaptureFixture[str]
+def test_wrong_usage_says_what_is_right_and_leaves_nothing(
+    finished_run: FinishedRun,
+    arguments: list[str],
+    words: str,
+    empty_folder: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert run_command(["predict", str(finished_run.run), *arguments]) == 2
     assert words in capfd.readouterr().err
+    assert not list(empty_folder.iterdir())

@@ -32,6 +32,18 @@ class ScanList:
     digests: dict[str, str]
 
 
+def refuse_source(source: Path, *, unit: str, marks: Path | None) -> None:
+    """Refuse what can be seen to be wrong before a folder is made for the scores.
+
+    Raises:
+        UsageError: If the source is not there, or marks have no use.
+    """
+    if not source.exists():
+        raise UsageError(f"there is no {source}; give a folder of DICOM files or a manifest.csv")
+    if marks is not None and unit != "lesion":
+        raise UsageError("the cases of this run are not lesions, so marks have no use; leave --marks out")
+
+
 def list_scans(source: Path, root: Path, *, unit: str, marks: Path | None = None) -> ScanList:
     """List the scans of a folder or a manifest.
 
@@ -46,10 +58,7 @@ def list_scans(source: Path, root: Path, *, unit: str, marks: Path | None = None
         TableError: If a table breaks a rule.
         DataError: If there is no scan.
     """
-    if not source.exists():
-        raise UsageError(f"there is no {source}; give a folder of DICOM files or a manifest.csv")
-    if marks is not None and unit != "lesion":
-        raise UsageError("the cases of this run are not lesions, so marks have no use; leave --marks out")
+    refuse_source(source, unit=unit, marks=marks)
     return _list_archive(source, root, unit, marks) if source.is_dir() else _list_manifest(source, root, unit, marks)
 
 

@@ -17,7 +17,7 @@ from genovox.core.tasks import available_cores, run_many, show_progress
 from genovox.predict.bundle import Ranges, choose_models, read_ranges
 from genovox.predict.inference import NOTICE, Predictor, compare_with_cohort, open_predictor
 from genovox.predict.reference import read_reference
-from genovox.predict.scans import ScanList, list_scans
+from genovox.predict.scans import ScanList, list_scans, refuse_source
 from genovox.preprocess.cache import fetch_step, read_step
 from genovox.preprocess.stage import LANDMARKS, Preparation, Recipe, prepare_listed
 
@@ -96,8 +96,10 @@ def score_scans(
     if (out / "study.json").exists():
         raise UsageError(f"{out} is a run; scores of other scans need a folder of their own, give another --out")
     cohort = require_stage(run, "cohort")["parts"]
+    unit = cohort["config"]["unit"]
+    refuse_source(source, unit=unit, marks=marks)
     with hold_run(out):
-        scans = list_scans(source, out, unit=cohort["config"]["unit"], marks=marks)
+        scans = list_scans(source, out, unit=unit, marks=marks)
         usable = [case for case in scans.cases if case.case_id not in scans.lost]
         recipe = Recipe(out, require_stage(run, "preprocess")["parts"]["config"], scans.digests)
         made = prepare_listed(recipe, usable, out / PREPARED, workers or available_cores())
