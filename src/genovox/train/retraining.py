@@ -94,7 +94,7 @@ def plan_without_sites(study: Study, tasks: Sequence[FoldTask], folder: Path) ->
         folder: Of these trainings alone.
 
     Returns:
-        None where no hospital can be left out; the fold of each is named ``without`` and the hospital.
+        The fold of each is named ``without`` and the hospital; empty where no hospital can be left out.
     """
     firsts = {task.repeat: task for task in reversed(tasks)}
     every = {case.case_id: case for task in tasks for case in _all_cases(task)}
