@@ -41,7 +41,7 @@ def describe_plan(prospect: Prospect, findings: Findings | None = None, curve: C
     if question.patients is not None:
         parts.insert(0, write_count(question.patients, "patient"))
     parts += [write_count(question.parameters, "parameter"), write_count(question.models, "model")]
-    lines = ["Plan: " + ", ".join(parts)]
+    lines = [*_wrap("Plan: " + ", ".join(parts))]
     if findings:
         lines += _wrap(findings.sentence)
     if prospect.now:
