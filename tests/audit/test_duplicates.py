@@ -113,7 +113,7 @@ def test_what_cannot_be_compared_is_not_assessed(likeness: Likeness) -> None:
     mixed[0] = 0
     check = check_near_duplicates(_cases(12), mixed)
     assert check.status == "pass"
-    assert "1 masks are not compared" in check.finding
+    assert "1 mask not compared" in check.finding
 
 
 def test_a_flat_picture_is_like_nothing() -> None:

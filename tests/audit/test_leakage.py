@@ -56,7 +56,7 @@ def test_score_of_a_training_case_is_found() -> None:
     predictions.loc[(predictions["fold"] == "0") & (predictions["case_id"] == "c0"), "case_id"] = "c1"
     check = check_folds(_folds(), predictions)
     assert check.status == "fail"
-    assert "test scores are not of the plan" in check.finding
+    assert "outside the plan" in check.finding
 
 
 @pytest.mark.parametrize("accepted", ["", "twins scanned on one day"])

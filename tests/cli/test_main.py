@@ -156,6 +156,16 @@ def _same_volume(folder: Path) -> None:
         shutil.copy(folder / "scans" / f"P001_{phase}.nii.gz", folder / "scans" / f"P002_{phase}.nii.gz")
 
 
+def test_a_cohort_of_one_class_can_be_looked_at_and_says_what_it_cannot(study: Path) -> None:
+    _one_class(study.parent)
+    for _ in range(2):  # made, and found as it was
+        done = _run("cohort", study)
+        assert done.returncode == 0, done.stderr
+        last = " ".join(done.stderr.split("nothing can be trained")[-1].split())
+        assert last.startswith("on this cohort: labels must hold carriers and non-carriers, got ")
+        assert last.endswith("; widen the cohort, then run genovox cohort again")
+
+
 @pytest.mark.parametrize(
     ("damage", "code", "words"),
     [

@@ -129,7 +129,7 @@ def test_a_fixed_part_is_tested_once() -> None:
 
 def test_a_fixed_part_of_one_class() -> None:
     cases = [*_plain(40, carriers=20, part="train"), *_plain(10, carriers=0, part="test", start=100)]
-    with pytest.raises(SingleClassError, match="in the fixed test part, got only 0 in its 10 cases"):
+    with pytest.raises(SingleClassError, match="in the fixed test part, got only 0 in 10 cases"):
         plan_folds(cases, SplitsTable(), 0)
 
 
@@ -158,7 +158,7 @@ def test_one_class(carriers: int) -> None:
 def test_classes_that_cannot_be_in_every_part() -> None:
     few = pd.DataFrame({"case_id": list("abcdefgh"), "label": [1, 1] + [0] * 6, "group": range(8)})
     with pytest.raises(
-        SingleClassError, match=r"fold \d leaves 1 groups of a class to train and validate after 50 attempts; use fewer"
+        SingleClassError, match=r"fold \d leaves 1 group of a class to train and validate after 50 attempts; use fewer"
     ):
         _plan_repeat(few, few["label"].astype(str).to_numpy(), SplitsTable(folds=2), 0, 7)
     # Two of three carriers are one family: whichever fold tests them, the other tests one alone, or none.
@@ -282,7 +282,7 @@ def test_the_latest_exams_are_set_aside() -> None:
     assert set_aside(cases, SplitsTable(), {}) == (cases, {})
     with pytest.raises(StudyError, match=r"no exam is from cohort.splits.test_from, 2040-01-01, on"):
         set_aside(cases, SplitsTable(test_from=date(2040, 1, 1)), days)
-    with pytest.raises(DataError, match="12 cases have none, such as c000"):
+    with pytest.raises(DataError, match=r"c000 lacks it \(12 cases\); add it"):
         set_aside(cases, SplitsTable(test_from=date(2040, 1, 1)), {})
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from genovox.cohort import stage as cohort_stage
 from genovox.cohort.intake import take_in
-from genovox.cohort.stage import _code_words, _tells_label, build_stage, describe_clinic, open_stage
+from genovox.cohort.stage import _code_cells, build_stage, describe_clinic, open_stage
 from genovox.core.artifacts import Stage, read_json, read_table
 from genovox.core.errors import DataError, GateError, StudyError
 from genovox.core.study import Study
@@ -256,68 +256,55 @@ def test_the_clinic_is_kept_without_what_tells_a_person_or_a_label(
 def test_a_clinic_that_tells_nothing_leaves_no_table(shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture) -> None:
     rows = [f"P{n:03d},note {n}" for n in range(1, 13)]
     assert not _clinic(shapes_study, "patient_id,remark", rows).exists()
-    assert "left out as ids or free text: remark; write measured numbers as 46.0" in caplog.text
+    assert "left out as ids or free text: remark; a name such as" in caplog.text
 
 
-def test_ages_that_hardly_repeat_are_told_apart_from_a_register_by_their_decimals(
+def test_ages_that_hardly_repeat_stay_and_running_numbers_go(
     shapes_study: MakeStudy, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = shapes_study(patients=24)
-    rows = [f"P{n:03d},{40 + n},{40 + n}.0" for n in range(1, 25)]
-    (path.parent / "clinical.csv").write_text("\n".join(["patient_id,age,exact_age", *rows]) + "\n")
+    rows = [f"P{n:03d},{40 + n},{40 + n}.3,{700 + 2 * n},{8812300 + n}" for n in range(1, 25)]
+    (path.parent / "clinical.csv").write_text("\n".join(["patient_id,age,marker,arrival,chart", *rows]) + "\n")
     intake = take_in(Study.load(path, ("cohort.clinical=clinical.csv",)))
-    assert list(describe_clinic(intake, intake.cases, ["BRCA1"]).columns) == ["case_id", "exact_age"]
-    assert "left out as ids or free text: age; write measured numbers as 46.0" in caplog.text
+    table = describe_clinic(intake, intake.cases[::-1], ["BRCA1"])
+    assert list(table.columns) == ["case_id", "age", "marker"]
+    assert table["age"].tolist() == [str(40 + n) for n in range(24, 0, -1)]
+    assert "left out as ids or free text: arrival, chart; a name such as size_mm says that" in caplog.text
+
+
+def _tell(name: str, cells: list[str]) -> set[str]:
+    return set(_code_cells(name, {f"p{number}": cell for number, cell in enumerate(cells)}).values())
+
+
+RISING = [str(31 + number) for number in range(40)]
+SCATTERED = [str(1000 + 37 * number % 4001) for number in range(40)]
+
+
+@pytest.mark.parametrize("name", ["Age_at_diagnosis", "BMI", "tumour size (mm)", "Ki67", "months_to_scan", "parity"])
+def test_what_is_measured_stays_however_rarely_it_repeats(name: str) -> None:
+    for cells in (RISING, SCATTERED, [f"{cell}.3" for cell in RISING], [f"{9 * int(cell)}000" for cell in RISING]):
+        assert _tell(name, cells) == set(cells)
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "MutationStatus",
-        "GeneResult",
-        "mutation.status",
-        "mutation(y/n)",
-        "test_result",
-        "pathogenicity",
-        "HBOC",
-        "carrier",
-        "brca1",
-        "BRCA-class",
-        "PALB2 result",
-        "Germline test",
-        "positive",
-    ],
+    "name", ["hospital_number", "PatientID", "record nr", "Fallnummer", "MRN", "serial", "visit_no"]
 )
-def test_a_column_that_reads_like_a_result_is_told(name: str) -> None:
-    assert _tells_label(name, ("BRCA1", "PALB2"))
+def test_what_is_named_an_identifier_goes(name: str) -> None:
+    for cells in (SCATTERED, RISING, [f"{cell}.0" for cell in SCATTERED]):
+        assert _tell(name, cells) == {"other"}
+    assert _tell(name, ["1", "2"] * 10) == {"1", "2"}  # a scanner's, shared by many
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "age",
-        "receptor_status",
-        "ERStatus",
-        "HER2 result",
-        "menopausal status",
-        "family_history",
-        "subtype",
-        "grade",
-        "indication",
-        "lymph_node_status",
-        "general_health",
-        "parity",
-        "staging",
-    ],
-)
-def test_what_the_clinic_knows_besides_stays(name: str) -> None:
-    assert not _tells_label(name, ("BRCA1", "BRCA2"))
+def test_numbers_without_a_telling_name() -> None:
+    mixed = [*SCATTERED[5:], *SCATTERED[:5]]
+    assert _tell("marker", mixed) == set(mixed)
+    assert _tell("number_of_foci", mixed) == set(mixed)
+    assert _tell("volume_of_breast", ["812300.5"]) == {"812300.5"}
+    for running in (RISING, RISING[::-1], [*RISING[::2], *RISING[1::2]], [f"{cell}.0" for cell in RISING]):
+        assert _tell("marker", running) == {"other"}
+    assert _tell("marker", [f"88{cell}00" for cell in mixed]) == {"other"}
+    assert _tell("marker", RISING[:9]) == set(RISING[:9])  # too few to be told from chance
 
 
-def test_numbers_of_a_register_do_not_leave_and_ages_do() -> None:
-    patients = [f"p{number}" for number in range(40)]
-    assert set(_code_words([str(100 + number) for number in range(40)], patients)) == {"other"}
-    ages = [str(30 + number % 25) for number in range(40)]
-    assert _code_words(ages, patients) == ages
-    sizes = [f"{10 + number / 7:.1f}" for number in range(40)]
-    assert _code_words(sizes, patients) == sizes
+def test_how_numbers_are_written() -> None:
+    assert _tell("marker", ["46,5", "12,25", "7.5", "-1", "007", "1,234"]) == {"46.5", "12.25", "7.5", "-1", "other"}

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from genovox.core import log
+from genovox.core.log import write_count
 
 GENOVOX = logging.getLogger(log.LOGGER_NAME)
 
@@ -74,3 +75,8 @@ def test_a_warning_is_shown_once_a_command(capsys: pytest.CaptureFixture[str]) -
         GENOVOX.info("one patient")
         GENOVOX.warning("one patient")
     assert capsys.readouterr().err.splitlines() == ["warning: one patient", "one patient"] * 2
+
+
+def test_a_count_has_its_noun() -> None:
+    assert [write_count(count, "case") for count in (0, 1, 1477)] == ["0 cases", "1 case", "1,477 cases"]
+    assert [write_count(count, "study", "studies") for count in (1, 2)] == ["1 study", "2 studies"]

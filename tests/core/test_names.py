@@ -12,6 +12,7 @@ from genovox.core.names import (
     model_folder,
     refuse_names,
     split_model,
+    split_words,
 )
 
 
@@ -97,3 +98,16 @@ def test_the_names_are_those_of_the_kinetics(name: str) -> None:
 def test_two_files_of_weights_do_not_share_a_folder() -> None:
     (line,) = _lines({"train": {"models": ["resnet18@a/b.pth", "light", "resnet18@a-b.pth"]}})
     assert "resnet18@a/b.pth and resnet18@a-b.pth would share a folder" in line
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("PatientID", "patient id"),
+        ("age_at-diagnosis", "age at diagnosis"),
+        ("Ki-67 (%)", "ki 67"),
+        ("ERStatus", "erstatus"),
+    ],
+)
+def test_a_column_as_words(column: str, words: str) -> None:
+    assert split_words(column) == words

@@ -4,7 +4,7 @@ import pytest
 
 from genovox.core.case import Case
 from genovox.core.errors import TableError
-from genovox.genetics.labels import LabelTable, read_labels
+from genovox.genetics.labels import LabelTable, read_labels, tells_label
 
 
 def _read(folder: Path, text: str) -> LabelTable:
@@ -74,3 +74,47 @@ def test_tables_that_break_a_rule(tmp_path: Path, text: str, words: str) -> None
 
 def test_an_empty_table_labels_nobody(tmp_path: Path) -> None:
     assert _read(tmp_path, "patient_id,label\n").rows == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MutationStatus",
+        "GeneResult",
+        "mutation.status",
+        "mutation(y/n)",
+        "test_result",
+        "pathogenicity",
+        "HBOC",
+        "carrier",
+        "brca1",
+        "BRCA-class",
+        "PALB2 result",
+        "Germline test",
+        "positive",
+    ],
+)
+def test_a_column_that_reads_like_a_result_is_told(name: str) -> None:
+    assert tells_label(name, ("BRCA1", "PALB2"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "age",
+        "receptor_status",
+        "ERStatus",
+        "HER2 result",
+        "menopausal status",
+        "family_history",
+        "subtype",
+        "grade",
+        "indication",
+        "lymph_node_status",
+        "general_health",
+        "parity",
+        "staging",
+    ],
+)
+def test_what_the_clinic_knows_besides_stays(name: str) -> None:
+    assert not tells_label(name, ("BRCA1", "BRCA2"))

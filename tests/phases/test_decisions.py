@@ -51,7 +51,7 @@ def test_roles_are_swapped_and_times_that_contradict_are_left_empty(caplog: pyte
     assert _files(decided) == [["7-0", "5-0", "9-0", "11-0"]]
     assert decided[0].times_s == ()
     assert played["7-0"].evidence == "by phases.csv row 3"
-    assert "orders 1 exams against the time of acquisition" in caplog.text
+    assert "orders 1 exam against the time of acquisition" in caplog.text
     assert "lists 2 series less than there are" in caplog.text
 
 
@@ -84,7 +84,7 @@ def test_sides_are_decided(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="genovox"):
         decided, _ = _decide(STUDY, s5="pre 0 left", s7="post 1 left", s9="post 2 left", s11="post 3 left")
     assert [exam.laterality for exam in decided] == ["left"]
-    assert "gives 1 exams another side than where their volumes lie" in caplog.text
+    assert "gives 1 exam another side than where the volumes lie" in caplog.text
     caplog.clear()
     middle = [_series("t1 pre", 4, [1.0], grid=_grid(180, 5)), _series("t1 post", 5, [60.0], grid=_grid(180, 5))]
     decided, _ = _decide(middle, s4="pre 0 right", s5="post 1")

@@ -46,3 +46,20 @@ def test_page_opens_whole(finished_run: FinishedRun, tmp_path: Path, width: int)
     images, broken, wide, fetched = match.groups()
     assert int(images) > 5
     assert (broken, wide, fetched) == ("0", "false", "0")
+
+
+def test_folded_parts_are_printed_open(page: str, tmp_path: Path) -> None:
+    heights = """<script>
+addEventListener('load', () => {
+  const shown = [...document.querySelectorAll('details')].map(one => one.offsetHeight - one.firstChild.offsetHeight);
+  document.documentElement.setAttribute('data-probe', [shown.length, Math.round(Math.min(...shown))].join(' '));
+});
+</script>"""
+    probed = tmp_path / "print.html"
+    probed.write_text(page.replace("@media print", "@media all").replace("</body>", heights + "</body>"), "utf-8")
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", probed.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    match = re.search(r'data-probe="(\d+) (\d+)"', done.stdout)
+    assert match, "the page did not load"
+    assert int(match[1]) > 2
+    assert int(match[2]) > 40

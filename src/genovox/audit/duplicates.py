@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from genovox.audit.checks import Check
 from genovox.cohort.stage import LIKENESS
+from genovox.core.log import write_count
 from genovox.core.volume import Array
 
 SAME = 0.92
@@ -117,7 +118,7 @@ def check_near_duplicates(cases: pd.DataFrame, likeness: npt.NDArray[np.int8] | 
         what = "no images to compare" if likeness is None else "masks have no structure to compare"
         return say("not-assessed", what)
     pairs = find_near_duplicates(likeness, cases["patient_id"])
-    masks = f"; {len(cases) - described} masks are not compared" if described < len(cases) else ""
+    masks = f"; {write_count(len(cases) - described, 'mask')} not compared" if described < len(cases) else ""
     if pairs.empty:
         finding = f"no two of {described} scans of different patients are alike (48 orientations each){masks}"
         return say("pass", finding, figure=0.0)
@@ -129,7 +130,7 @@ def check_near_duplicates(cases: pd.DataFrame, likeness: npt.NDArray[np.int8] | 
         )
     )
     same = int((pairs["similarity"] >= SAME).sum())
-    finding = f"{len(pairs)} pairs of scans of different patients are alike: {shown}{masks}"
+    finding = f"{write_count(len(pairs), 'pair')} of like scans of different patients: {shown}{masks}"
     return say(
         "fail" if same else "warn",
         finding + (f"; accepted by the user: {accepted}" if accepted else ""),

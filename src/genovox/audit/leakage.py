@@ -21,6 +21,7 @@ from genovox.audit.provenance import (
 )
 from genovox.cohort.gates import find_duplicate_volumes
 from genovox.cohort.splits import FIXED, split_groups
+from genovox.core.log import write_count
 
 GROUPS = ("patient_id", "family_id")
 _PERSONAL = re.compile(
@@ -88,10 +89,11 @@ def check_folds(folds: pd.DataFrame | None, predictions: pd.DataFrame) -> Check:
     scored = 0 if folds is None else _count_strays(folds, predictions)
     if split or scored:
         example = f", such as {split[0]}" if split else ""
-        strays = f", {scored} test scores are not of the plan's" if scored else ""
+        strays = f", {write_count(scored, 'test score')} outside the plan" if scored else ""
         return say(
             "fail",
-            f"{len(split)} patients or families stand in two parts of a fold{example}{strays}",
+            f"{write_count(len(split), 'patient or family', 'patients or families')} in two parts of a fold"
+            f"{example}{strays}",
             figure=float(len(split) + scored),
             advice="Plan the folds anew by patient and family and train again; a plan of genovox cannot split one.",
         )
@@ -148,12 +150,12 @@ def check_studies(series: pd.DataFrame | None) -> Check:
     owners = named.groupby("study")["patient_id"].nunique()
     shared = owners.index[owners > 1]
     if not len(shared):
-        finding = f"each of {len(owners)} studies is of one patient"
+        finding = f"no study of {len(owners)} is of two patients"
         return say("pass", finding, figure=0.0)
     patients = sorted(named.loc[named["study"].isin(shared), "patient_id"].unique())
     return say(
         "fail",
-        f"{len(shared)} studies stand under two patients or more: {', '.join(patients[:4])}",
+        f"{write_count(len(shared), 'study', 'studies')} under two patients or more: {', '.join(patients[:4])}",
         figure=float(len(shared)),
         advice="Correct the PatientID of one of them, or give both the same patient_id, then run again.",
     )

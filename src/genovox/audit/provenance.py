@@ -15,6 +15,7 @@ from genovox.cohort.splits import FIXED
 from genovox.cohort.stage import GROUPED, UNTESTED
 from genovox.core.artifacts import read_json, read_stage, read_table
 from genovox.core.errors import DataError
+from genovox.core.log import write_count
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.scoring import within_fold_auc
 from genovox.statistics.sample_size import Counts, hanley_mcneil_variance
@@ -51,10 +52,11 @@ def check_fitted(run: Path | None, folds: pd.DataFrame | None) -> Check:
     faults = [f"trained on another {' and '.join(broken)} than lies in the run"] if broken else []
     maps, wrong = _refit_maps(run, folds)
     if wrong:
-        faults.append(f"{len(wrong)} intensity maps are not those of the training patients, such as {wrong[0]}")
+        faults.append(f"{write_count(len(wrong), 'intensity map')} not of the training patients, such as {wrong[0]}")
     met, transductive = _meet_pretrained(run, folds)
     if met:
-        faults.append(f"pretrained on {met} cases of tested patients or their relatives that were said to be untested")
+        count = write_count(met, "case")
+        faults.append(f"pretrained on {count} of tested patients or their relatives, said to be untested")
     finding = "; ".join(faults)
     if faults:
         advice = "Remove the run's train folder and run again; genovox fits in the fold only."
@@ -90,7 +92,8 @@ def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.D
         patients = both["patient_id"].nunique()
         return say(
             "fail",
-            f"{patients} patients are validated on and tested in the same fold, such as {both['patient_id'].iloc[0]}",
+            f"{write_count(patients, 'patient')} validated on and tested in the same fold, such as "
+            f"{both['patient_id'].iloc[0]}",
             figure=float(patients),
             advice="Take the validation patients from the training part, choose the epoch on them, and test once.",
         )
@@ -99,14 +102,14 @@ def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.D
         return say("not-assessed", finding)
     odd = [name for name, history in histories.items() if not _is_best_by_validation(history)]
     if odd:
-        finding = f"{len(odd)} folds keep another epoch than the best of their validation patients, such as {odd[0]}"
+        finding = f"{write_count(len(odd), 'fold')} with another epoch than the best of validation, such as {odd[0]}"
         return say(
             "fail",
             finding,
             figure=float(len(odd)),
             advice="Remove these folds from the run's train folder and train again.",
         )
-    finding = f"validation and test share no patient; {len(histories)} histories follow the validation patients"
+    finding = f"validation and test share no patient; histories that follow the validation patients: {len(histories)}"
     return say("pass", finding, figure=0.0)
 
 
@@ -207,7 +210,7 @@ def check_model_choice(predictions: pd.DataFrame, *, is_declared: bool) -> Check
     test = predictions[predictions["part"] == "test"]
     models = test["model"].astype(str).unique()
     if is_declared:
-        finding = f"{models[0]} was named in the study before any was scored ({len(models)} models)"
+        finding = f"{models[0]} was named in the study before any was scored ({write_count(len(models), 'model')})"
         return say("pass", finding, figure=float(len(models)))
     if len(models) < 2:
         finding = "how many models were tried is not in the table"

@@ -16,6 +16,7 @@ from genovox.audit.tables import Audit, Evidence, Tables, audit_tables
 from genovox.cohort.gates import DUPLICATE_VOLUMES, read_acceptances
 from genovox.cohort.stage import CLINICAL
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json, write_table
+from genovox.core.log import write_count
 from genovox.core.names import model_folder
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
@@ -160,7 +161,8 @@ def leave_networks_out(
         )
         for table in (evidence.tested, unseen)
     )
-    how = f"{evidence.model} trained anew, on {_count_learnt(planned)} patients in place of {_count_learnt(tasks)}"
+    learnt = write_count(_count_learnt(planned), "patient")
+    how = f"{evidence.model} trained anew, on {learnt} in place of {_count_learnt(tasks)}"
     lost = compare_unseen(own, other, how=how, resamples=evidence.resamples, seed=evidence.seed)
     return lost or TOO_SMALL
 

@@ -17,7 +17,7 @@ def demo(
     *,
     quiet: Quiet = False,
 ) -> None:
-    """Simulate a hospital, run every stage and show what came out, in about ten minutes on two cores.
+    """Simulate a hospital, run every stage, show what came out. About ten minutes on two cores.
 
     Example: genovox demo try --patients 60
     """

@@ -17,7 +17,7 @@ def doctor(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show versions, cores, memory, GPU, extras; with a study, the memory that its networks need and what would help.
+    """Show versions, cores, memory, GPU, extras. With a study, the memory that its networks need and what would help.
 
     Example: genovox doctor study.toml
     """

@@ -36,7 +36,7 @@ def fetch(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download series of a public collection by their role, with a phase sheet of what each series is.
+    """Download series of a public collection by their role. A phase sheet says what each series is.
 
     Says first what would come: patients, series, GB, licence, what to cite; --dry-run stops there and needs no network.
     An interrupted download goes on with the same command; every file is verified. Needs: pip install 'genovox[fetch]'.

@@ -63,6 +63,7 @@ def init(
     from genovox.cli.discovery import discover_images, propose_grid
     from genovox.core.artifacts import write_table, write_text
     from genovox.core.errors import UsageError
+    from genovox.core.log import write_count
 
     targets = [out / "manifest.csv", out / "study.toml", *([] if labels else [out / "labels.csv"])]
     existing = [str(target) for target in targets if target.exists()]
@@ -88,23 +89,28 @@ def init(
         ),
     )
     typer.echo(
-        f"{len(found.manifest)} cases of {found.manifest['patient_id'].nunique()} patients, "
-        f"{fewest} phase{'s' if fewest > 1 else ''} each{' at least' if most > fewest else ''} "
+        f"{write_count(len(found.manifest), 'case')} of "
+        f"{write_count(found.manifest['patient_id'].nunique(), 'patient')}, "
+        f"{write_count(fewest, 'phase')} each{' at least' if most > fewest else ''} "
         f"-> {', '.join(map(str, targets))}"
     )
     if most > fewest:
         few = [case_id for case_id, count in found.phases.items() if count == fewest]
         typer.echo(
-            f"{len(few)} cases have only {fewest} of up to {most} phases, such as {few[0]}: the channels were chosen "
-            "for them; complete them or remove their rows, then widen preprocess.channels"
+            f"{write_count(len(few), 'case')} with only {fewest} of up to {most} phases, such as {few[0]}: the "
+            "channels were chosen for that; complete them or remove their rows, then widen preprocess.channels"
         )
     if found.skipped:
-        typer.echo(f"left out {len(found.skipped)} files that look like masks, such as {found.skipped[0]}")
-    if found.incomplete:
-        typer.echo(f"left out {len(found.incomplete)} cases whose phases have a gap, such as {found.incomplete[0]}")
-    if found.guessed_patients:
         typer.echo(
-            f"check manifest.csv: the patient of {len(found.guessed_patients)} cases is a guess from the file name "
+            f"left out for names like masks: {write_count(len(found.skipped), 'file')}, such as {found.skipped[0]}"
+        )
+    if found.incomplete:
+        count = write_count(len(found.incomplete), "case")
+        typer.echo(f"left out for a gap in the phases: {count}, such as {found.incomplete[0]}")
+    if found.guessed_patients:
+        count = write_count(len(found.guessed_patients), "case")
+        typer.echo(
+            f"check manifest.csv: the patient of {count} is a guess from the file name "
             f"(such as {found.guessed_patients[0]}); cases of one patient must share a patient_id"
         )
     if labels is None:

@@ -60,7 +60,7 @@ def labels(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Derive labels from genetic tests: 1 carrier, 0 tested in full and none found, empty with the reason.
+    """Derive labels from genetic tests: 1 carrier, 0 none found. 0 is tested in full, empty has its reason.
 
     Absence is never negative. Which columns and files, and every rule with its source: docs/labels.md.
 
@@ -144,6 +144,8 @@ def _show_labels(found: "GeneticTests", *, as_json: bool) -> None:
     import json
     from collections import Counter
 
+    from genovox.core.log import write_count
+
     findings = list(found.findings.values())
     counts = Counter("" if finding.label is None else str(finding.label) for finding in findings)
     reasons = Counter(kind for finding in findings if finding.label is None for kind in finding.kinds)
@@ -154,7 +156,7 @@ def _show_labels(found: "GeneticTests", *, as_json: bool) -> None:
         summary = {"patients": len(findings), "labels": dict(counts), "reasons": dict(reasons)}
         typer.echo(json.dumps(summary | {"statuses": statuses, "notes": found.notes}, indent=2))
         return
-    typer.echo(_wrap(f"{len(findings)} patients in {found.name}"))
+    typer.echo(_wrap(f"{write_count(len(findings), 'patient')} in {found.name}"))
     typer.echo(f"  {counts['1']:6}  label 1      carriers")
     typer.echo(f"  {counts['0']:6}  label 0      every gene tested in full, none found")
     typer.echo(

@@ -18,7 +18,7 @@ def lesions(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Propose where the enhancing lesion of each exam lies: lesions.csv, a picture and masks, beside the study.
+    """Propose where the enhancing lesion of each exam lies. As lesions.csv, a picture and masks, beside the study.
 
     Needs no labels and is no diagnosis. Look at the pictures, correct the sheet, and crop around its lesions:
     [cohort] unit = "lesion", marks = "lesions.csv". A row with use = no is left out.
@@ -68,19 +68,21 @@ def summarise_rows(rows: list[dict[str, str]], exams: int, failures: dict[str, s
 def _print_summary(summary: dict[str, Any]) -> None:
     import textwrap
 
+    from genovox.core.log import write_count
     from genovox.lesions.sheet import USED_FROM
 
     def say(line: str) -> None:
         typer.echo(textwrap.fill(line, 78, initial_indent="  ", subsequent_indent="    "))
 
-    typer.echo(f"{summary['exams']} exams: {summary['used']} with a lesion of confidence {USED_FROM} or more")
+    exams = write_count(summary["exams"], "exam")
+    typer.echo(f"{exams}: {summary['used']} with a lesion of confidence {USED_FROM} or more")
     unsure, failed = summary["unsure"], summary["failed"]
     if unsure:
-        typer.echo(f"{len(unsure)} exams to look at, whose rows say use = no:")
+        typer.echo(f"{write_count(len(unsure), 'exam')} to look at, where the sheet says use = no:")
         for one in unsure[:_SHOWN]:
             say(f"{one['case_id']}, confidence {one['confidence'] or 'none'}: {one['evidence']}")
     if failed:
-        typer.echo(f"{len(failed)} exams that could not be looked at:")
+        typer.echo(f"{write_count(len(failed), 'exam')} that could not be looked at:")
         for case_id, reason in list(failed.items())[:_SHOWN]:
             say(f"{case_id}: {reason}")
     typer.echo(f"-> {summary['sheet']}, pictures and masks in {Path(summary['sheet']).parent / 'lesions'}")

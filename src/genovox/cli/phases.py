@@ -23,7 +23,7 @@ def phases(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say of every MR series which phase it is, or what else, and why: before you download, or before you trust it.
+    """Say of every MR series which phase it is, and why. Before you download, or before you trust it.
 
     SOURCE may be a CSV table of series (plain or gzipped) with the columns PatientID, StudyInstanceUID,
     SeriesInstanceUID, SeriesNumber, SeriesDescription and instanceCount, as public archives publish it. Correct the
@@ -118,15 +118,18 @@ def summarise_roles(roles: "list[SeriesRole]") -> dict[str, Any]:
 def _print_summary(summary: dict[str, Any]) -> None:
     import textwrap
 
-    typer.echo(f"{summary['series']} MR series of {summary['studies']} studies, {summary['patients']} patients")
+    from genovox.core.log import write_count
+
+    studies, patients = write_count(summary["studies"], "study", "studies"), write_count(summary["patients"], "patient")
+    typer.echo(f"{summary['series']} MR series of {studies}, {patients}")
     for kind, count in summary["exams"].items():
-        typer.echo(f"  {count:>6} studies: {kind}")
+        typer.echo(f"  {count:>6} {'study' if count == 1 else 'studies'}: {kind}")
     typer.echo("series by role:")
     cells = [f"{role} {count}" for role, count in summary["roles"].items()]
     typer.echo(textwrap.fill(", ".join(cells), 78, initial_indent="  ", subsequent_indent="  "))
     doubtful = summary["doubtful"]
     if doubtful:
-        typer.echo(f"{len(doubtful)} studies to look at:")
+        typer.echo(f"{write_count(len(doubtful), 'study', 'studies')} to look at:")
         for one in doubtful[:_SHOWN]:
             line = f"{one['patient_id']}, series {one['series_number']}: {one['role']}? {one['evidence']}"
             typer.echo(textwrap.fill(line, 78, initial_indent="  ", subsequent_indent="    "))

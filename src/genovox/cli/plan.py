@@ -44,7 +44,7 @@ def plan(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say how many patients show what, before a study or from a finished one.
+    """Say how many patients show what. Before a study, or from a finished one.
 
     Power and interval of an AUC, what chance reaches, and the sizes that developing and validating a model need. With
     a RUN also RUN/plan/plan.json and plan.png.

@@ -119,10 +119,12 @@ def _print_json(content: dict[str, Any]) -> None:
 
 
 def _print_prediction(prediction: "Prediction") -> None:
+    from genovox.core.log import write_count
+
     place = prediction.place
     _say(
         f"{prediction.model}: {prediction.probability:.3f} "
-        f"(over {prediction.networks} networks: SD {prediction.spread_sd:.3f}, "
+        f"(over {write_count(prediction.networks, 'network')}: SD {prediction.spread_sd:.3f}, "
         f"{prediction.lowest:.3f} to {prediction.highest:.3f}); uncalibrated"
     )
     _say(
@@ -161,13 +163,16 @@ def _summarise(table: "ScoreTable") -> dict[str, Any]:
 
 
 def _print_table(table: "ScoreTable") -> None:
+    from genovox.core.log import write_count
+
     summary = _summarise(table)
-    _say(f"{summary['scans']} scans of {summary['patients']} patients -> {table.path}")
+    _say(f"{write_count(summary['scans'], 'scan')} of {write_count(summary['patients'], 'patient')} -> {table.path}")
     for model, one in summary["models"].items():
         if one["scored"]:
             _say(
                 f"{model}: {one['scored']} scored, {one['lowest']:.3f} to {one['highest']:.3f}, median "
-                f"{one['median']:.3f}; {one['networks']} networks, {', '.join(one['engines'])}; uncalibrated"
+                f"{one['median']:.3f}; {write_count(one['networks'], 'network')}, "
+                f"{', '.join(one['engines'])}; uncalibrated"
             )
     failed = summary["failed"]
     if failed:
@@ -176,7 +181,7 @@ def _print_table(table: "ScoreTable") -> None:
             _say(f"  {case_id}: {reason}")
     warned = int((table.table["warnings"] != "").sum())
     if warned:
-        _say(f"{warned} scans have warnings in their rows: read them before the scores")
+        _say(f"{write_count(warned, 'scan')} with warnings in the table: read them before the scores")
     _say(summary["notice"])
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from genovox.core.errors import UsageError
 from genovox.core.log import log_to_run, start_log
 from genovox.core.sections import ORACLE
 from genovox.core.study import Study
+
+log = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -147,19 +150,30 @@ def travel(target: Path, stages: tuple[str, ...], settings: Settings, *, quiet: 
         road.study.save_snapshot(road.run)
         for name in stages:
             road.bring(name)
-            if name == "cohort" and len(stages) > 1:
-                refuse_without_folds(road.run)
+            if name == "cohort":
+                judge_folds(road.run, refuse=len(stages) > 1)
         if settings.as_json:
             typer.echo(json.dumps(summarise(road.run), indent=2))
         elif not quiet and (road.run / "audit" / "audit.json").exists() and len(stages) > 1:
             _print_conclusion(road.run)
 
 
-def refuse_without_folds(run: Path) -> None:
-    """Say at once, not after hours of preprocessing, that a cohort cannot be trained on."""
+def judge_folds(run: Path, *, refuse: bool) -> None:
+    """Say at once, not after hours of preprocessing, that a cohort cannot be trained on.
+
+    Args:
+        run: With its cohort.
+        refuse: Whether more than the cohort was asked for; a cohort alone is a table to look at.
+
+    Raises:
+        DataError: If ``refuse`` and there are no folds.
+    """
     from genovox.cohort.splits import read_folds
 
-    read_folds(run)
+    if refuse:
+        read_folds(run)
+    elif reason := read_json(run / "cohort" / "flow.json").get("no_folds"):
+        log.warning("nothing can be trained on this cohort: %s, then run genovox cohort again", reason)
 
 
 def summarise(run: Path) -> dict[str, Any]:

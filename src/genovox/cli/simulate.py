@@ -29,14 +29,14 @@ def simulate(
     preview: Annotated[bool, typer.Option("--preview", help="Draw preview.png, the first patients.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a simulated DCE-MRI cohort: DICOM, genetic tests, clinical table, marks, truth and a study file.
+    """Write a simulated DCE-MRI cohort with a study file. DICOM, genetic tests, clinical table, marks and truth.
 
     Anatomy, contrast agent, scanners and laboratories are simulated; how far the gene shows is yours to set, so that
     what a pipeline claims can be held against the truth. An interrupted command goes on where it stopped.
 
     Example: genovox simulate hospital --patients 60 --effect half --sites 3 --preview
     """
-    from genovox.core.log import start_log
+    from genovox.core.log import start_log, write_count
     from genovox.core.tasks import available_cores
     from genovox.simulate.hospital import Plan, simulate_cohort
     from genovox.simulate.patients import oracle_auc
@@ -56,7 +56,10 @@ def simulate(
     if quiet:
         return
     carriers = sum(patient.gene != "" for patient in drawn)
-    typer.echo(f"{len(drawn)} patients of {plan.sites} hospitals, {carriers} carriers -> {out}")
+    typer.echo(
+        f"{write_count(len(drawn), 'patient')} of {write_count(plan.sites, 'hospital')}, "
+        f"{write_count(carriers, 'carrier')} -> {out}"
+    )
     typer.echo(f"best possible AUC at effect {plan.effect}: {oracle_auc(plan.effect, seed=plan.seed):.3f} (the oracle)")
     if preview:
         typer.echo(f"look at {out / 'preview.png'}")

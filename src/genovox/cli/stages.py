@@ -110,20 +110,18 @@ def _draw_augmentation(study: "Study", run: Path) -> Path:
 STAGE_VERBS = (
     _make_verb(
         "run",
-        "Bring every stage of a study up to date, from scans to report; finished work is kept, and the same command "
+        "Bring every stage of a study up to date, scans to report. Finished work is kept, and the same command "
         "goes on after an interruption.",
         "run study.toml --workers 2",
     ),
-    _make_verb(
-        "cohort", "Read manifest and labels, say who is in and who is not, and plan the folds.", "cohort study.toml"
-    ),
+    _make_verb("cohort", "Say who is in the study and who is not, and plan its folds.", "cohort study.toml"),
     preprocess,
     _make_verb(
         "pretrain",
-        "Let networks learn from the scans of untested patients; models named NETWORK@self start from there.",
+        "Let networks learn from the scans of untested patients. Models named NETWORK@self start from there.",
         "pretrain study.toml",
     ),
-    _make_verb("train", "Train and score every network of every fold; finished folds are kept.", "train study.toml"),
+    _make_verb("train", "Train and score every network of every fold. Finished folds are kept.", "train study.toml"),
     evaluate,
     audit,
     _make_verb("explain", "Show where the networks looked, in the space of the scans.", "explain runs/my-study"),

@@ -57,7 +57,7 @@ def evaluate(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Compute figures with intervals from predictions: a study's, or any other tool's table.
+    """Compute figures with intervals from predictions. A study's, or any other tool's table.
 
     A table needs the columns case_id, patient_id, label (0 or 1) and score (0 to 1); model, repeat, fold and part
     where there are several. Its figures go to TABLE-evaluation/.
@@ -120,7 +120,7 @@ def audit(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check: is it biology, the scanner, or chance? Of a study, or of any other tool's table.
+    """Check whether it is biology, the scanner, or chance. Of a study, or of any other tool's table.
 
     With --permute-pipeline the networks themselves are asked what chance would have scored; p is never below
     1 / (1 + N). With --leave-sites-out each hospital with five patients of a class or more is scored by networks

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from genovox.core.log import write_count
+
 _WIDTH = 440
 _MAIN = 206
 _SIDE_X = 250
@@ -123,7 +125,7 @@ def describe_loss(count: int, reasons: list[str]) -> Box:
 
 def describe_count(cases: int, patients: int) -> tuple[str, ...]:
     """Two lines: ``12 cases``, ``of 9 patients``."""
-    return f"{cases:,} case{'s' * (cases != 1)}", f"of {patients:,} patient{'s' * (patients != 1)}"
+    return write_count(cases, "case"), f"of {write_count(patients, 'patient')}"
 
 
 def _arrow(x1: float, y1: float, x2: float, y2: float, *, elbow: bool = False) -> str:

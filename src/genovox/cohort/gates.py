@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 
 from genovox.cohort.balance import ShareDifference, compare_shares
-from genovox.cohort.eligibility import LATER
+from genovox.cohort.eligibility import LATER, are_halves
 from genovox.cohort.splits import RELATIVE
 from genovox.core.artifacts import read_json, write_json
 from genovox.core.case import Case
-from genovox.core.errors import GateError, UsageError
+from genovox.core.errors import DataError, GateError, UsageError
+from genovox.core.log import write_count
+from genovox.scans.inspection import Inspection
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +102,11 @@ def summarise_flow(flow: dict[str, Any]) -> str:
     out = ", ".join(f"{entry['cases']} {entry['text']}" for entry in flow["excluded"]) or "none left out"
     kept = flow["included"]
     carriers, others = kept["carriers"]["cases"], kept["non_carriers"]["cases"]
-    return (
-        f"{flow['manifest']['cases']} cases of {flow['manifest']['patients']} patients; {out}; "
-        f"kept {kept['cases']} cases of {kept['patients']} patients ({carriers} positive, {others} negative)"
-    )
+    return f"{_count(flow['manifest'])}; {out}; kept {_count(kept)} ({carriers} positive, {others} negative)"
+
+
+def _count(whose: dict[str, Any]) -> str:
+    return f"{write_count(whose['cases'], 'case')} of {write_count(whose['patients'], 'patient')}"
 
 
 def count_rules(exclusions: list[Exclusion]) -> str:
@@ -198,6 +201,22 @@ def pass_gates(
                 f"what is missing must not depend on the label, {difference.describe(f'have no {name}')}; fill it in, "
                 "or take the column out of its table",
                 accepted,
+            )
+
+
+def refuse_shared_image(included: Sequence[tuple[Case, Inspection]]) -> None:
+    """Refuse breasts without voxels of their own: only then is a breast a case.
+
+    Raises:
+        DataError: Naming two cases of a patient that are the same voxels.
+    """
+    seen: dict[str, Case] = {}
+    for case, inspection in included:
+        other = seen.setdefault(inspection.fingerprint, case)
+        if other is not case and other.patient_id == case.patient_id and not are_halves(other, case):
+            raise DataError(
+                f'with unit = "breast" each case needs the image of one breast, {other.case_id} and {case.case_id} are '
+                'the same voxels; cut the image into its breasts, or use unit = "volume" with one row an image'
             )
 
 

@@ -14,6 +14,7 @@ from genovox.cohort.eligibility import ExamFacts, parse_day, read_day
 from genovox.core.artifacts import FileHashes, hash_content, hash_file, read_table
 from genovox.core.case import SCAN_PREFIX, Case
 from genovox.core.errors import DataError, ImageError, TableError
+from genovox.core.names import split_words
 from genovox.core.study import relative_path
 from genovox.core.volume import read_volume
 
@@ -26,6 +27,10 @@ PHASE_NAME = re.compile(r"(?:^|[_\-. /])(?:(?P<pre>pre)|(?:post|phase|ph)[_\-]?(
 _PRIVATE = re.compile(
     r"^(patients?)?[_ -]?(full|first|last|sur|given|middle)?[_ -]?names?$"
     r"|birth|(^|[_ -])(dob|mrn|ssn|address|phone|email)($|[_ -])|accession|(^|[_ -])uid$|instanceuid"
+)
+_IDENTIFIER = re.compile(
+    r"(^| )(ids?|identifier|[pu]id|mrn|nhs|ssn|accession|serial|register|registry|record|barcode|pseudonym|code|key"
+    r"|(number|no|num|nr)(?! of )|\w*nummer)( |$)"
 )
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
@@ -113,6 +118,11 @@ def scan_name(column: str) -> str:
 def private_columns(columns: Iterable[str]) -> list[str]:
     """Columns whose names say that they identify a person; they never leave the manifest."""
     return [column for column in columns if _PRIVATE.search(column.lower())]
+
+
+def names_identifier(column: str) -> bool:
+    """Whether a column's name says that its numbers are names: ``hospital_number``, not ``number_of_children``."""
+    return bool(_IDENTIFIER.search(split_words(column)))
 
 
 def phase_number(name: str) -> int | None:

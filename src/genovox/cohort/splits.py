@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from genovox.core.artifacts import read_json, read_table, write_table, write_text
 from genovox.core.case import Case
 from genovox.core.errors import DataError, LeakageError, SingleClassError, StudyError, TableError
+from genovox.core.log import write_count
 from genovox.core.sections import SplitsTable
 from genovox.core.seeds import derive_seed
 
@@ -145,10 +146,8 @@ def set_aside(
         )
     undated = [case.case_id for case in cases if splits.test_from and days.get(case.case_id) is None]
     if undated:
-        raise DataError(
-            f"cohort.splits.test_from needs the date of each exam, {len(undated)} cases have none, such as "
-            f"{undated[0]}; fill it in"
-        )
+        count = write_count(len(undated), "case")
+        raise DataError(f"cohort.splits.test_from needs the date of each exam, {undated[0]} lacks it ({count}); add it")
     tested = [case.site in splits.test_sites or _is_late(days.get(case.case_id), splits.test_from) for case in cases]
     if not any(tested):
         raise StudyError(f"no exam is from cohort.splits.test_from, {splits.test_from}, on; choose an earlier day")
@@ -210,7 +209,7 @@ def plan_folds(cases: Sequence[Case], splits: SplitsTable, seed: int) -> FoldPla
         if fixed["label"].nunique() < 2:
             raise SingleClassError(
                 f"labels must hold carriers and non-carriers in the fixed test part, got only "
-                f"{fixed['label'].iloc[0]} in its {len(fixed)} cases; widen it or leave part_column empty"
+                f"{fixed['label'].iloc[0]} in {write_count(len(fixed), 'case')}; widen it or leave part_column empty"
             )
         parts.append(fixed.assign(repeat=0, fold=FIXED, part="test", inner=""))
     return FoldPlan(pd.concat(parts, ignore_index=True)[COLUMNS])
@@ -240,7 +239,7 @@ def connect_groups(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
 
 def _check_enough(frame: pd.DataFrame, splits: SplitsTable) -> None:
     counts = {label: frame.loc[frame["label"] == label, "group"].nunique() for label in (1, 0)}
-    words = f"{counts[1]} groups (patients or families) with carriers and {counts[0]} with non-carriers"
+    words = f"{write_count(counts[1], 'group')} (patients or families) with carriers and {counts[0]} with non-carriers"
     if 0 in counts.values():
         raise SingleClassError(f"labels must hold carriers and non-carriers, got {words}; widen the cohort")
     needed = max(splits.folds, 3) if splits.scheme == "stratified" else 3
@@ -292,7 +291,7 @@ def _try_repeat(frame: pd.DataFrame, strata: np.ndarray, splits: SplitsTable, se
     for fold, rest, test in _outer_folds(frame, strata, splits, seed):
         fewest = min(len(np.unique(groups[rest][labels[rest] == label])) for label in (0, 1))
         if fewest < 2:
-            return f"fold {fold} leaves {fewest} groups of a class to train and validate"
+            return f"fold {fold} leaves {write_count(fewest, 'group')} of a class to train and validate"
         inner = min(splits.inner_folds, fewest)
         common = pd.Series(groups[rest]).groupby(strata[rest]).nunique().max() >= inner
         by = strata[rest] if common else labels[rest]
@@ -376,7 +375,7 @@ def _check_sites(frame: pd.DataFrame) -> None:
         nameless = int((frame["site"] == "").sum())
         raise DataError(
             f'cohort.splits.scheme = "site" needs two hospitals and a site for each case, got '
-            f'{frame["site"].nunique()} and {nameless} cases without; fill in site, or use "stratified"'
+            f'{frame["site"].nunique()} and {write_count(nameless, "case")} without; fill in site, or use "stratified"'
         )
     lone = frame.groupby("site")["label"].nunique() < 2
     if lone.any():

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from genovox.cohort.balance import compare_groups, find_missing, find_unlike
-from genovox.cohort.eligibility import are_halves
 from genovox.cohort.flow import render_flow
 from genovox.cohort.gates import (
     BY_DESIGN,
@@ -24,25 +23,28 @@ from genovox.cohort.gates import (
     exclusions_table,
     pass_gates,
     read_acceptances,
+    refuse_shared_image,
     split_labels,
     summarise_flow,
 )
 from genovox.cohort.intake import Intake, LabelSource, take_in
-from genovox.cohort.manifest import describe_columns, hash_listed
+from genovox.cohort.manifest import describe_columns, hash_listed, names_identifier
 from genovox.cohort.matching import match_patients
 from genovox.cohort.splits import CHECKSUM, RELATIVE, connect_groups, plan_folds, set_aside, write_folds
 from genovox.core.artifacts import Stage, atomic_path, hash_content, recall, write_json, write_table, write_text
 from genovox.core.case import SCAN_PREFIX, Case, cases_table
 from genovox.core.errors import DataError, StudyError
+from genovox.core.log import write_count
+from genovox.core.names import split_words
 from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
-from genovox.genetics.labels import LabelEvidence
+from genovox.genetics.labels import LabelEvidence, tells_label
 from genovox.scans.inspection import UNKNOWN, Inspection, inspect_case
 from genovox.scans.likeness import unpack_likeness
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 5
 INSPECTION_FORMAT = 3
 CLINICAL = "clinical.csv"
 LIKENESS = "likeness.npy"
@@ -52,17 +54,18 @@ UNTESTED = "untested.csv"
 GROUPED = ["patient_id", "family_id"]
 FEWEST_ALIKE = 3
 """Patients who must share a word for it to leave the clinical table; free text and names are shared by nobody."""
-FEWEST_COUNTED = 20
-"""Patients among whom an age or a size repeats itself, and a number of the register does not."""
+FEWEST_COUNTED = 10
+"""Patients among whom numbers that only rise, or leave hardly a gap, are no chance but a count of who came when."""
+LONGEST = 9999
+"""Whole numbers beyond it are those of a register, unless the column says what it measures."""
 OTHER = "other"
-_GENETIC = re.compile(
-    r"label|carrier|genotype|germline|mutat|variant|hgvs|vus$|acmg|pathogen|hboc|brca|palb2|chek2|tp53|cdh1|stk11|rad51"
-    r"|bard1|(^| )(atm|pten|vus|genes?|genetics?|class|classification|results?|tests?|tested|positive|status)( |$)"
+_MEASURE = re.compile(
+    r"(^| )(age|bmi|weight|height|size|diameter|length|width|volume|area|[mc]m3?|ml|cc|kg|ki ?67|parity|births"
+    r"|children|pregnanc\w+|menarche|menopause|density|years?|months?|days?|percent|score|level|dose|count|nodes?|adc"
+    r"|suv|risk)( |$)"
 )
-"""In a column's name as words: what may be the result of a test."""
-_SAFE = re.compile(r"(^| )(receptor|er|pr|her2|hormone|menopaus\w*|lymph|node|nodal|margin)( |$)")
-"""Results and states of something else."""
-_MEASURED = re.compile(r"[-+]?\d{1,4}([.,]\d+)?")
+"""In a column's name as words: what may rise from row to row, as where patients are sorted by age."""
+_NUMBER = re.compile(r"[-+]?(?!0\d)\d+(\.\d*|,\d{1,2})?")
 
 
 def open_stage(study: Study, run: Path, device: str) -> Stage:  # noqa: ARG001 - every stage opens alike
@@ -105,14 +108,15 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     evidence = [labels.find_evidence(case) for case in cases]
     odd = [proof for proof in evidence if "is neither 0" in proof.reason]
     if odd:
-        log.warning("%d cases left out: %s, %s", len(odd), odd[0].source, odd[0].reason)
+        log.warning("%s left out: %s, %s", write_count(len(odd), "case"), odd[0].source, odd[0].reason)
     included, exclusions = _select(study, stage, intake, evidence, workers or available_cores())
     chosen, by_design = _choose(study, stage, intake, [case for case, _ in included])
     exclusions += by_design
     inspections = {case.case_id: found for case, found in included}
     guessed = [case.case_id for case in chosen if inspections[case.case_id].scan["scan_orientation"] == UNKNOWN]
     if guessed:
-        log.warning("%d cases state no orientation, such as %s: left and right are a guess", len(guessed), guessed[0])
+        told = f"{write_count(len(guessed), 'case')} without orientation, such as {guessed[0]}"
+        log.warning("%s: left and right are a guess", told)
     write_table(stage.folder / "label_evidence.csv", _evidence_table(evidence))
     if intake.table is not None:
         write_table(stage.folder / "series.csv", intake.table)
@@ -128,7 +132,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
             f"see {stage.folder / 'exclusions.csv'}"
         )
     if study.cohort.unit == "breast":
-        _refuse_shared_image([(case, inspections[case.case_id]) for case in chosen])
+        refuse_shared_image([(case, inspections[case.case_id]) for case in chosen])
     table = cases_table(chosen)
     table["fingerprint"] = [inspections[case.case_id].fingerprint for case in chosen]
     known = intake.describe_patients(chosen)
@@ -141,7 +145,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     if study.train.pretrained:
         untested = find_untested(intake, evidence, chosen)
         write_table(stage.folder / UNTESTED, cases_table(untested))
-        log.info("cohort: %d cases of %d untested patients to pretrain on", *count_patients(untested))
+        log.info("cohort: %s to pretrain on", _count(untested))
     clinic = describe_clinic(intake, chosen, study.cohort.genes)
     if clinic.shape[1] > 1:
         write_table(stage.folder / CLINICAL, clinic)
@@ -170,9 +174,9 @@ def find_untested(intake: Intake, evidence: Sequence[LabelEvidence], chosen: Seq
     return [case for case, group in zip(candidates, groups[len(chosen) :], strict=True) if int(group) not in tested]
 
 
-def count_patients(cases: Sequence[Case]) -> tuple[int, int]:
-    """Cases and patients."""
-    return len(cases), len({case.patient_id for case in cases})
+def _count(untested: Sequence[Case]) -> str:
+    patients = {case.patient_id for case in untested}
+    return f"{write_count(len(untested), 'case')} of {write_count(len(patients), 'untested patient')}"
 
 
 def _choose(study: Study, stage: Stage, intake: Intake, cases: list[Case]) -> tuple[list[Case], list[Exclusion]]:
@@ -203,9 +207,10 @@ def _choose(study: Study, stage: Stage, intake: Intake, cases: list[Case]) -> tu
 def describe_clinic(intake: Intake, cases: Sequence[Case], genes: Sequence[str]) -> pd.DataFrame:
     """What the clinic knows of each case that tells neither who she is nor the result of her test.
 
-    Numbers of up to four digits before the point stay as they are and dates become days from the scan. A word, or a
-    longer number, stays where at least three patients share it and is ``other`` elsewhere, which codes free text and
-    ids; a column of nothing else is left out, and so are columns named after a gene, a variant or a label.
+    Numbers stay, with a decimal point, and dates become days from the scan. A word stays where at least three patients
+    share it and is ``other`` elsewhere; a column of nothing else is left out, and so are columns named after a gene, a
+    variant or a label. As words count numbers of a column named as an id or that only rise from row to row, and whole
+    ones of more than four digits; the latter two stay where the name says what is measured (age, size, volume, …).
 
     Args:
         intake: With the clinical table and the exams' dates.
@@ -217,37 +222,25 @@ def describe_clinic(intake: Intake, cases: Sequence[Case], genes: Sequence[str])
     """
     rows = {case.case_id: intake.clinical[case.patient_id] for case in cases if case.patient_id in intake.clinical}
     names = list(dict.fromkeys(name for row in rows.values() for name in (*row.details, *row.dates)))
-    told = [name for name in names if _tells_label(name, genes)]
-    if told:
-        log.warning("the clinical table: %s may tell the label and is left out of models", ", ".join(told))
+    if hidden := [name for name in names if tells_label(name, genes)]:
+        log.warning("the clinical table: %s may tell the label and is left out of models", ", ".join(hidden))
     table = pd.DataFrame({"case_id": [case.case_id for case in cases]})
-    patients = [case.patient_id for case in cases]
     sides = {name: "bilateral" if len(row.affected) > 1 else "".join(row.affected) for name, row in rows.items()}
     columns = {"affected_side": [sides.get(case.case_id, "") for case in cases]}
-    for name in names:
-        if name in told:
+    chosen = {case.patient_id for case in cases}
+    for name in (name for name in names if name not in hidden):
+        if any(name in row.dates for row in rows.values()):
+            columns[f"{name}_days"] = [_count_days(intake, case, name) for case in cases]
             continue
-        is_dated = any(name in row.dates for row in rows.values())
-        cells = (
-            [_count_days(intake, case, name) for case in cases]
-            if is_dated
-            else _code_words(
-                [rows[case.case_id].details.get(name, "") if case.case_id in rows else "" for case in cases], patients
-            )
-        )
-        columns[f"{name}_days" if is_dated else name] = cells
+        known = {who: row.details.get(name, "") for who, row in intake.clinical.items() if who in chosen}
+        cells = _code_cells(name, {who: cell for who, cell in known.items() if cell})
+        columns[name] = [cells.get(case.patient_id, "") for case in cases]
     if unread := [name for name, cells in columns.items() if {*cells} - {""} == {OTHER}]:
-        shown = ", ".join(unread)
-        log.warning("the clinical table: left out as ids or free text: %s; write measured numbers as 46.0", shown)
+        log.warning(
+            "the clinical table: left out as ids or free text: %s; a name such as size_mm says that it is measured",
+            ", ".join(unread),
+        )
     return table.assign(**{name: cells for name, cells in columns.items() if {*cells} - {"", OTHER}})
-
-
-def _tells_label(name: str, genes: Sequence[str]) -> bool:
-    """Whether a column's name reads like the result of a genetic test."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    words = " ".join(re.findall(r"[a-z0-9]+", apart.lower()))
-    is_other = _SAFE.search(words) and not re.search(r"gen|mutat|variant", words)
-    return any(gene.lower() in words for gene in genes) or bool(_GENETIC.search(words) and not is_other)
 
 
 def _count_days(intake: Intake, case: Case, name: str) -> str:
@@ -257,13 +250,30 @@ def _count_days(intake: Intake, case: Case, name: str) -> str:
     return str((day - facts.day).days) if day and facts and facts.day else ""
 
 
-def _code_words(cells: list[str], patients: list[str]) -> list[str]:
-    known = {patient: cell for patient, cell in zip(patients, cells, strict=True) if cell}
+def _code_cells(name: str, known: dict[str, str]) -> dict[str, str]:
+    """What may be told of a column: measurements as they are, and words that enough patients share.
+
+    Args:
+        name: Of the column.
+        known: Its cell by patient, none of them empty, in the order of the table.
+    """
     shared = Counter(known.values())
-    counted = [cell for cell in known.values() if re.fullmatch(r"[0-9]+", cell)]
-    if len(counted) == len(known) >= FEWEST_COUNTED and len(set(counted)) > 0.9 * len(counted):
-        return [OTHER if cell else "" for cell in cells]  # whole numbers that hardly repeat: an id, or who came when
-    return [cell if not cell or _MEASURED.fullmatch(cell) or shared[cell] >= FEWEST_ALIKE else OTHER for cell in cells]
+    numbers = {cell: float(cell.replace(",", ".")) for cell in shared if _NUMBER.fullmatch(cell)}
+    if names_identifier(name):
+        numbers = {}
+    elif not _MEASURE.search(split_words(name)):
+        counted = _is_running([numbers[cell] for cell in known.values() if cell in numbers])
+        numbers = {} if counted else {c: value for c, value in numbers.items() if abs(value) <= LONGEST or value % 1}
+    told = {cell: cell.replace(",", ".") for cell in numbers}
+    return {who: told.get(cell, cell if shared[cell] >= FEWEST_ALIKE else OTHER) for who, cell in known.items()}
+
+
+def _is_running(values: list[float]) -> bool:
+    """Whether numbers say who came when: whole, never twice, in the table's order or without gaps."""
+    if len(values) < FEWEST_COUNTED or len(set(values)) < len(values) or any(value % 1 for value in values):
+        return False
+    steps = np.diff(values)
+    return bool((steps > 0).all() or (steps < 0).all() or max(values) - min(values) < 1.1 * len(values))
 
 
 def _carriers(cases: list[Case], patients: pd.Index) -> pd.Series:
@@ -299,18 +309,6 @@ def _compare(
     return table
 
 
-def _refuse_shared_image(included: list[tuple[Case, Inspection]]) -> None:
-    """A breast is a case of its own only if it has voxels of its own."""
-    seen: dict[str, Case] = {}
-    for case, inspection in included:
-        other = seen.setdefault(inspection.fingerprint, case)
-        if other is not case and other.patient_id == case.patient_id and not are_halves(other, case):
-            raise DataError(
-                f'with unit = "breast" each case needs the image of one breast, {other.case_id} and {case.case_id} are '
-                'the same voxels; cut the image into its breasts, or use unit = "volume" with one row an image'
-            )
-
-
 def _write_folds(study: Study, stage: Stage, cases: list[Case]) -> dict[str, str]:
     """Write ``folds.csv``; a cohort too small to be split can still be preprocessed and looked at."""
     try:
@@ -318,7 +316,6 @@ def _write_folds(study: Study, stage: Stage, cases: list[Case]) -> dict[str, str
     except DataError as error:
         for name in ("folds.csv", CHECKSUM):
             (stage.folder / name).unlink(missing_ok=True)
-        log.warning("this cohort cannot be trained on: %s", error)
         return {"no_folds": str(error)}
     return {"folds_hash": write_folds(plan, stage.folder)}
 

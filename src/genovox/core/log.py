@@ -1,4 +1,4 @@
-"""One log for people (the terminal) and one for later (``run.log``)."""
+"""One log for people (the terminal) and one for later (``run.log``), and how a count is said."""
 
 import logging
 import os
@@ -76,3 +76,8 @@ def log_line(line: str) -> None:
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(record)
+
+
+def write_count(count: int, singular: str, plural: str = "") -> str:
+    """A count with its noun."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

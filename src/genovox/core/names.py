@@ -1,4 +1,4 @@
-"""Names in a study file: those that do not exist are refused, never ignored."""
+"""Names in a study file: those that do not exist are refused, never ignored. Names of columns as words."""
 
 import difflib
 import json
@@ -38,6 +38,12 @@ NETWORK_SIDES = (
 )
 """Smallest side in voxels of a volume that each network takes."""
 MODEL_NAMES = (*NETWORK_SIDES, *TABULAR, ORACLE)
+
+
+def split_words(column: str) -> str:
+    """The name of a table's column as lower-case words: ``PatientID`` and ``patient_id`` become ``patient id``."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column)
+    return " ".join(re.findall(r"[a-z0-9]+", apart.lower()))
 
 
 def split_model(model: str) -> tuple[str, str]:

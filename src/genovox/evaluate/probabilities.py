@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from genovox.cohort.splits import FIXED
 from genovox.core.errors import DataError
+from genovox.core.log import write_count
 from genovox.core.names import model_folder
 from genovox.evaluate.discrimination import divide, roc_auc
 from genovox.evaluate.intervals import MINIMUM_CLUSTERS, TAILS, Clusters, Resampling, summarise_draws
@@ -193,7 +194,7 @@ def _choose_validation(
     if not smaller:
         note = "no validation patients of both classes"
     elif smaller < MINIMUM_CLUSTERS:
-        rough = f"only {smaller} patients of the smaller class: the map is rough"
+        rough = f"only {write_count(smaller, 'patient')} of the smaller class: the map is rough"
         note = f"{note}; {rough}" if note else rough
     described = FoldMap(
         repeat=repeat,

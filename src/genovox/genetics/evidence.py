@@ -11,6 +11,7 @@ import pandas as pd
 
 from genovox.core.case import Case
 from genovox.core.errors import StudyError, TableError
+from genovox.core.log import write_count
 from genovox.genetics.calls import CallFile, SampleCalls, read_calls
 from genovox.genetics.classifications import UNCLASSIFIED, Classifications, Release
 from genovox.genetics.clinvar import read_classifications
@@ -165,9 +166,7 @@ def read_genetic_tests(sources: Sources, *, pseudonym: Callable[[str], str] = st
     notes += _describe_strangers(listed, [row for rows in patients.rows.values() for row in rows], panels, files)
     notes += _describe_dates([row for rows in patients.rows.values() for row in rows], releases)
     warnings = Counter(warning for finding in findings.values() for warning in finding.warnings)
-    notes += [
-        f"{count} {'patients' if count > 1 else 'patient'}: {warning}" for warning, count in warnings.most_common()
-    ]
+    notes += [f"{write_count(count, 'patient')}: {warning}" for warning, count in warnings.most_common()]
     return GeneticTests(", ".join(names), labels, findings=findings, notes=tuple(notes))
 
 
@@ -374,7 +373,7 @@ def _describe_dates(rows: Sequence[Row], releases: Sequence[Release]) -> list[st
         for fault, next_step in advice.items():
             numbers = sorted(row.number for row in rows if row.table == table and row.date_fault == fault)
             if numbers:
-                count = f"{len(numbers)} row{'s' if len(numbers) > 1 else ''}, the first row {numbers[0]}"
+                count = f"{write_count(len(numbers), 'row')}, the first row {numbers[0]}"
                 notes.append(f"{table}: {fault} is left out ({count}); {next_step}")
     return notes
 

@@ -1,14 +1,23 @@
 """Labels from a table: 1 carrier, 0 non-carrier, empty unknown. A class is never taken from anyone else."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from genovox.core.artifacts import read_table
 from genovox.core.case import Case
 from genovox.core.errors import TableError
+from genovox.core.names import split_words
 
 UNITS = {"patient_id": "patient", "case_id": "case"}
+_GENETIC = re.compile(
+    r"label|carrier|genotype|germline|mutat|variant|hgvs|vus$|acmg|pathogen|hboc|brca|palb2|chek2|tp53|cdh1|stk11|rad51"
+    r"|bard1|(^| )(atm|pten|vus|genes?|genetics?|class|classification|results?|tests?|tested|positive|status)( |$)"
+)
+"""In a column's name as words: what may be the result of a test."""
+_SAFE = re.compile(r"(^| )(receptor|er|pr|her2|hormone|menopaus\w*|lymph|node|nodal|margin)( |$)")
+"""Results and states of something else."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +120,15 @@ def _read_label(text: str, reason: str, name: str) -> tuple[int | None, str]:
         rule = "neither 0 (tested in full, none found) nor 1 (carrier); recode it"
         return None, f"label {text!r} is {rule}" + (f" ({reason})" if reason else "")
     return int(value), ""
+
+
+def tells_label(column: str, genes: Sequence[str]) -> bool:
+    """Whether a column's name reads like the result of a genetic test.
+
+    Args:
+        column: Its name, as it stands in the table.
+        genes: Of the study.
+    """
+    words = split_words(column)
+    is_other = _SAFE.search(words) and not re.search(r"gen|mutat|variant", words)
+    return any(gene.lower() in words for gene in genes) or bool(_GENETIC.search(words) and not is_other)

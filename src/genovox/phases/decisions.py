@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from genovox.core.errors import DataError
+from genovox.core.log import write_count
 from genovox.phases.exams import Exam, PhaseRole, StackInSeries, find_volume_side, same_grid
 from genovox.phases.names import DCE_ROLES
 from genovox.scans.dicom import Series, Stack
@@ -253,10 +254,12 @@ def _warn(
         lies = find_volume_side([StackInSeries(one, one.stacks.index(stack))])
         moved += lies not in ("", exam.laterality)
     if moved:
-        log.warning("the phase sheet gives %d exams another side than where their volumes lie; look at them", moved)
+        log.warning(
+            "the phase sheet gives %s another side than where the volumes lie; look there", write_count(moved, "exam")
+        )
     if against:
         log.warning(
-            "the phase sheet orders %d exams against the time of acquisition, such as by %s: no times are kept",
-            len(against),
+            "the phase sheet orders %s against the time of acquisition, such as by %s: no times are kept",
+            write_count(len(against), "exam"),
             next(decisions[one.series_uid].source for one, _ in against[0].phases if one.series_uid in decisions),
         )

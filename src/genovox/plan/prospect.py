@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from genovox.core.errors import UsageError
+from genovox.core.log import write_count
 from genovox.statistics.sample_size import (
     Counts,
     affordable_parameters,
@@ -169,7 +170,7 @@ def _list_needs(question: Question) -> tuple[Need, ...]:
     needs.append(Need(told, pair.patients, pair.positives, "Hanley 1983"))
     developed = development_size(prevalence, question.parameters, cox_snell_r2(auc, prevalence))
     validated = validation_size(auc, prevalence)
-    parameters = f"{question.parameters} parameter{'s' if question.parameters > 1 else ''}"
+    parameters = write_count(question.parameters, "parameter")
     for aim, patients, source in (
         (f"develop a model of {parameters}", developed.patients, "Riley 2019"),
         ("validate elsewhere: carriers expected, ±10%", validated.ratio, "Riley 2021"),

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
+from genovox.core.log import write_count
 from genovox.plan.findings import Findings
 from genovox.plan.outlook import CurveResult
 from genovox.plan.prospect import CORRELATION, Prospect, Standing
@@ -38,9 +39,9 @@ def describe_plan(prospect: Prospect, findings: Findings | None = None, curve: C
     question = prospect.question
     parts = [f"prevalence {question.prevalence:.2f}", f"AUC {question.auc:.2f}"]
     if question.patients is not None:
-        parts.insert(0, f"{question.patients} patients")
-    parts += [_count(question.parameters, "parameter"), _count(question.models, "model")]
-    lines = ["Plan: " + ", ".join(parts)]
+        parts.insert(0, write_count(question.patients, "patient"))
+    parts += [write_count(question.parameters, "parameter"), write_count(question.models, "model")]
+    lines = [*_wrap("Plan: " + ", ".join(parts))]
     if findings:
         lines += _wrap(findings.sentence)
     if prospect.now:
@@ -59,7 +60,8 @@ def describe_plan(prospect: Prospect, findings: Findings | None = None, curve: C
 
 def _describe_standing(prospect: Prospect, now: Standing) -> Iterator[str]:
     question = prospect.question
-    yield f"What {now.patients} patients can show ({now.positives} carriers, {now.negatives} non-carriers)"
+    carriers, others = write_count(now.positives, "carrier"), write_count(now.negatives, "non-carrier")
+    yield f"What {write_count(now.patients, 'patient')} can show ({carriers}, {others})"
     yield "-" * WIDTH
     if now.half_width is None or now.power is None:
         yield from _wrap("Fewer than 10 patients in a class: give exact counts, and no interval of an AUC.")
@@ -71,7 +73,7 @@ def _describe_standing(prospect: Prospect, now: Standing) -> Iterator[str]:
         yield _pair("chance alone, one model, stays below", f"{now.chance:.2f}")
         if question.models > 1:
             yield _pair(f"chance alone, best of {question.models}, stays below", f"{now.best_chance:.2f}")
-    fitted = f"a regression of {_count(question.parameters, 'parameter')}"
+    fitted = f"a regression of {write_count(question.parameters, 'parameter')}"
     yield _pair(f"{fitted}: shrinkage", f"{now.shrinkage:.2f} (0.90 is aimed at)")
     yield _pair("candidate parameters these patients allow", str(now.affordable))
 
@@ -111,10 +113,6 @@ def _pair(label: str, value: str) -> str:
 
 def _percent(power: float) -> str:
     return ">99%" if power > 0.99 else f"{power:.0%}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _wrap(text: str) -> list[str]:

@@ -22,6 +22,7 @@ from genovox.core.artifacts import (
 )
 from genovox.core.case import Case, read_cases
 from genovox.core.errors import DataError
+from genovox.core.log import write_count
 from genovox.core.sections import PreprocessTable
 from genovox.core.study import Study
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
@@ -144,7 +145,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
             excluded[0].reason,
         )
     warned = [row for row in rows if row["warnings"]]
-    log.info("preprocess: %d cases (%d from the cache), %d failed", len(rows), cached, len(failures))
+    log.info("preprocess: %s (%d from the cache), %d failed", write_count(len(rows), "case"), cached, len(failures))
     if warned:
         log.warning("%d of %d cases have warnings, such as %s: %s", len(warned), len(rows), *_first_warning(warned))
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from genovox.core.log import write_count
 from genovox.evaluate.schema import Block, CalibrationFigures, Metric, Ranks, Subgroup
 from genovox.report.axes import (
     ACCENT,
@@ -195,7 +196,9 @@ def draw_histories(histories: Mapping[tuple[int, str], pd.DataFrame], name: str)
             panel.yaxis.set_major_locator(MaxNLocator(3))
             panel.grid(axis="y", color=LINE, linewidth=0.5)
             panel.set_axisbelow(True)
-        return render_svg(figure, name, f"Training and validation loss of {len(histories)} networks by epoch")
+        return render_svg(
+            figure, name, f"Training and validation loss of {write_count(len(histories), 'network')} by epoch"
+        )
 
 
 def draw_headline(block: Block, minimum_auc: float) -> Markup:

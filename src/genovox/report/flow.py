@@ -3,6 +3,7 @@
 from markupsafe import Markup
 
 from genovox.cohort.flow import Box, begin_flow, describe_count, describe_loss, draw_flow
+from genovox.core.log import write_count
 from genovox.report.axes import wrap_svg
 from genovox.report.results import Results
 
@@ -21,7 +22,7 @@ def draw_inclusions(results: Results) -> Markup:
         (Box("Scored", describe_count(cases, patients)), None),
     ]
     came = results.flow["manifest"]["cases"]
-    summary = f"{came} cases in the {results.source}, {cohort['cases']} in the cohort, {cases} scored"
+    summary = f"{write_count(came, 'case')} in the {results.source}, {cohort['cases']} in the cohort, {cases} scored"
     drawing = draw_flow(steps, _split(results))
     return wrap_svg(drawing.body, drawing.width, drawing.height, f"Flow of inclusions: {summary}")
 

@@ -6,11 +6,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from genovox import __version__
 from genovox.audit.checks import MARKS
+from genovox.core.log import write_count
 from genovox.report import evaluation, figures, tables
 from genovox.report.flow import draw_inclusions
 from genovox.report.pictures import show_maps, show_quality
 from genovox.report.results import BLOCKS, Results
-from genovox.report.wording import write_count, write_number
+from genovox.report.wording import write_number
 
 NOTICE = "Research use only. This report does not replace a genetic test."
 CONFOUNDING = {

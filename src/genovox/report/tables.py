@@ -13,13 +13,13 @@ import pandas as pd
 from genovox.audit.checks import GROUPS
 from genovox.cohort.splits import FIXED
 from genovox.core.case import SCAN_PREFIX
+from genovox.core.log import write_count
 from genovox.evaluate.schema import Block, Metric
 from genovox.report.evaluation import name_column
 from genovox.report.results import Results
 from genovox.report.wording import (
     METRIC_NAMES,
     explain_metric,
-    write_count,
     write_duration,
     write_interval,
     write_number,

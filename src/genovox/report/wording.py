@@ -41,11 +41,6 @@ def write_interval(low: float | None, high: float | None, *, signed: bool = Fals
     return f"{write(low)} to {write(high)}"
 
 
-def write_count(count: int, singular: str, plural: str = "") -> str:
-    """A count with its noun."""
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
-
-
 def write_share(part: float, whole: float) -> str:
     """A share in per cent without decimals; empty for a share of nothing."""
     return f"{100 * part / whole:.0f}%" if whole else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from genovox.core.artifacts import atomic_path
 from genovox.core.errors import DataError
+from genovox.core.log import write_count
 from genovox.core.tasks import available_cores, refuse_machine_failures, run_many, show_progress
 from genovox.scans.containers import (
     ARCHIVE_ERRORS,
@@ -253,8 +254,8 @@ def _tell_unread(store: Store, unread: list[_Unread], root: Path) -> None:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
     if reasons:
         log.warning(
-            "%d files of the archive are not read: %s; .genovox/%s names them",
-            reasons.total(),
+            "%s of the archive not read: %s; listed in .genovox/%s",
+            write_count(reasons.total(), "file"),
             "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3)),
             UNREAD,
         )
