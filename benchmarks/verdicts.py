@@ -133,7 +133,7 @@ def judge_cohort(cohort: Cohort, seed: int) -> dict[str, Any]:
         "auc": [auc.estimate, auc.low, auc.high],
         "metadata": [finding.auc.estimate, finding.auc.low] if finding.auc else [],
         "within_low": within,
-        "adds": finding.addition.log_odds.low if finding.addition else None,
+        "adds": [finding.addition.log_odds.low, finding.addition.p_value] if finding.addition else [],
         "p": permutation.p_value,
     }
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from scipy.stats import chi2
 
 from genovox.audit.checks import Check
+from genovox.baselines.firth import compare_nested
 from genovox.baselines.ridge import fit_ridges
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.intervals import MINIMUM_CLUSTERS, Resampling, summarise_draws
@@ -20,6 +20,10 @@ PARTS = 5
 """Parts that the combination of two scores is fitted without and tested on."""
 NEARLY_FREE = 1e3
 """Strength of a penalty that only keeps separated classes from running away."""
+LARGEST_P = 0.05
+"""From where on the p of a likelihood ratio shows no addition."""
+SHOWN = f"the interval of its log odds lies above 0 and its likelihood ratio has p < {LARGEST_P}"
+"""What shows that a score adds to what is known without it, for every check that asks."""
 CALIPER_SD = 0.2
 _CLIP = 1e-6
 IDS = ("case_id", "patient_id", "family_id", "label", "fingerprint")
@@ -37,8 +41,8 @@ class Addition:
         delta: AUC of base and score together less that of the base, both scored on patients that the combination was
             not fitted on.
         log_odds: Log odds ratio a standard deviation of the score, given the base.
-        likelihood_ratio: Twice the gain in log likelihood by the score; chi-squared of one degree where rows are
-            independent.
+        likelihood_ratio: Twice the gain in log likelihood by the score, both penalised as Firth does; chi-squared of
+            one degree where rows are independent.
         p_value: Of the likelihood ratio.
     """
 
@@ -56,8 +60,12 @@ class Addition:
 
     @property
     def adds(self) -> bool:
-        """Whether the interval of the added log odds lies above none."""
-        return self.log_odds.low is not None and self.log_odds.low > 0
+        """Whether the interval of the added log odds lies above none, and the likelihood ratio bears it out.
+
+        Where the base nearly separates the classes, coefficients run away in most resamples and the interval excludes
+        none by itself; where rows of a patient or family are alike, the likelihood ratio counts them as independent.
+        """
+        return self.log_odds.low is not None and self.log_odds.low > 0 and self.p_value < LARGEST_P
 
 
 def join_words(columns: Sequence[str]) -> str:
@@ -97,7 +105,8 @@ def measure_addition(base: str, table: pd.DataFrame, *, resamples: int, seed: in
         seed: Their seed, and that of the parts.
 
     References:
-        Demler et al. (2012), doi:10.1002/sim.5328; Pepe et al. (2013), doi:10.1002/sim.5727.
+        Demler et al. (2012), doi:10.1002/sim.5328; Pepe et al. (2013), doi:10.1002/sim.5727; where classes are
+        separated, Heinze & Schemper (2002), doi:10.1002/sim.1047.
     """
     units = _average_repeats(table)
     labels = units["label"].to_numpy()
@@ -110,14 +119,14 @@ def measure_addition(base: str, table: pd.DataFrame, *, resamples: int, seed: in
     slopes = fit_ridges(columns, labels, weights, strength=NEARLY_FREE).coefficients[:, 1]
     alone, both = _score_parts(columns, labels, place, seed)
     auc = [roc_auc(labels, scores, weights) for scores in (alone, both)]
-    ratio = 2 * (_log_likelihood(columns, labels) - _log_likelihood(columns[:, :1], labels))
+    test = compare_nested(columns, labels)
     return Addition(
         base,
         float(roc_auc(labels, columns[:, 0])[0]),
         summarise_draws(float(auc[1][0] - auc[0][0]), auc[1][1:] - auc[0][1:], clusters, limits=(-1, 1)),
         summarise_draws(float(slopes[0]), slopes[1:], clusters, limits=(-np.inf, np.inf)),
-        max(ratio, 0.0),
-        float(chi2.sf(max(ratio, 0.0), 1)),
+        test.ratio,
+        test.p_value,
     )
 
 
@@ -196,17 +205,17 @@ def check_addition(name: str, addition: Addition | None, *, missing: str, advice
     """
     what = addition.base if addition else {"beyond-clinical": "what the clinic knows"}.get(name, "radiomics")
     question = f"Does the score add to {what}?"
-    threshold = f"the interval of its log odds given {what} lies above 0; a reader may have {what} without a network"
+    threshold = f"given {what}, {SHOWN}; a reader may have {what} without a network"
     if addition is None:
         return Check(name, question, "not-assessed", missing, threshold, advice=advice)
-    delta = addition.delta
+    delta, odds = addition.delta, addition.log_odds
     text = f"AUC {addition.base_auc:.2f} by {addition.base} alone; with the score {_signed(delta.estimate)}"
     if not addition.is_assessed or delta.low is None or delta.high is None:
         text += f"; fewer than {MINIMUM_CLUSTERS} patients in a class give no interval"
         return Check(name, question, "not-assessed", text, threshold, delta.estimate, advice="Add patients.")
     text += (
-        f" ({_signed(delta.low)} to {_signed(delta.high)}), likelihood ratio {addition.likelihood_ratio:.1f}, "
-        f"p = {addition.p_value:.2g}"
+        f" ({_signed(delta.low)} to {_signed(delta.high)}), log odds {_signed(odds.low, 1)} to {_signed(odds.high, 1)}"
+        f", likelihood ratio {addition.likelihood_ratio:.1f}, p = {addition.p_value:.2g}"
     )
     return Check(
         name,
@@ -275,10 +284,5 @@ def _score_parts(
     return scores[0], scores[1]
 
 
-def _log_likelihood(columns: Floats, labels: NDArray[np.int64]) -> float:
-    odds = fit_ridges(columns, labels, strength=NEARLY_FREE).predict(columns)[0]
-    return -float(np.logaddexp(0, np.where(labels == 1, -odds, odds)).sum())
-
-
-def _signed(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:+.3f}"
+def _signed(value: float | None, digits: int = 3) -> str:
+    return "not defined" if value is None else f"{value:+.{digits}f}"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.tree import DecisionTreeClassifier
 
-from genovox.audit.additions import Addition, measure_addition, pair_scores
+from genovox.audit.additions import SHOWN, Addition, measure_addition, pair_scores
 from genovox.audit.checks import Check, Status
 from genovox.baselines.ridge import balance_classes, fit_ridges
 from genovox.baselines.tabular import RIDGE, as_numbers, evaluate_terms, fit_logistic
@@ -282,7 +282,8 @@ def check_metadata(finding: MetadataFinding) -> Check:
         "Can the label be told from scan metadata alone?",
         status,
         text,
-        "warns where the 95% interval lies above 0.5; fails if the image's score then adds nothing to metadata",
+        "warns where the 95% interval lies above 0.5; fails unless the image's score then tells the label among cases "
+        f"of like metadata and, given the metadata's score, {SHOWN}",
         finding.auc.estimate if finding.auc else None,
         finding.auc.low if finding.auc else None,
         finding.auc.high if finding.auc else None,
