@@ -1,5 +1,7 @@
 """Firth's likelihood ratio is the published one, and holds its level where classes are separated."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ def _search(design: Floats, labels: NDArray[np.int64], free: int) -> float:
         likelihood = np.log(np.where(labels == 1, fitted, 1 - fitted)).sum()
         return -float(likelihood + np.log(np.linalg.det(information)) / 2)
 
-    options = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 5000, "maxfev": 5000}
+    options: Any = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 5000, "maxfev": 5000}
     return -float(minimize(lose, np.zeros(free), method="Nelder-Mead", options=options).fun)
 
 

@@ -164,7 +164,7 @@ def test_folders_of_dicom_patients_are_scored_around_their_lesions(
     assert float(str(table.loc[case.case_id, "score_light"])) == pytest.approx(alone.probability, abs=1e-6)
 
 
-@pytest.fixture()
+@pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where commands are given."""
     monkeypatch.chdir(tmp_path)

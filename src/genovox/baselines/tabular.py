@@ -224,11 +224,9 @@ def fit_logistic(
         count, strength, loss = _choose(table, labels, groups, seed, recipe)
         candidates = _make_terms(table)
         terms, matrix = _prepare(candidates, table, labels)
-        terms, matrix = terms[:count], matrix[:, :count]
-        coefficients, intercept = _solve(matrix, labels, strength)
-    fitted = tuple(
-        replace(term, coefficient=float(coefficient)) for term, coefficient in zip(terms, coefficients, strict=True)
-    )
+        coefficients, intercept = _solve(matrix[:, :count], labels, strength)
+    pairs = zip(terms[:count], coefficients, strict=True)
+    fitted = tuple(replace(term, coefficient=float(coefficient)) for term, coefficient in pairs)
     return TabularModel(fitted, intercept, strength, len(candidates), loss)
 
 
