@@ -138,7 +138,7 @@ def test_what_is_not_read_is_told_without_a_name(tree: Tree, caplog: pytest.LogC
         "header is damaged",
         "an archive in an archive",
         "a damaged archive (BadGzipFile)",
-        "unread.txt names",
+        "listed in .genovox/unread.txt",
     ):
         assert words in caplog.text
     assert "oe" not in caplog.text.replace("does", "")
