@@ -164,7 +164,7 @@ def test_a_file_that_the_machine_cannot_read_now_is_tried_again(
     file.unlink()
     file.symlink_to("/proc/self/mem")  # opens, and fails with an input/output error at the first byte
     with pytest.raises(
-        DataError, match=r"the machine failed 1 files, .* cannot be read \(Input/output error\)"
+        DataError, match=r"the machine failed 1 file, .* cannot be read \(Input/output error\)"
     ) as caught:
         _index(tree)
     assert file.name not in str(caught.value)
