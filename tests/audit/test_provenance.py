@@ -82,7 +82,7 @@ def test_a_map_of_the_training_patients_passes(copied_run: Path) -> None:
     _write_map(copied_run, parts=("train",))
     check = check_fitted(copied_run, _folds(copied_run))
     assert check.status == "pass"
-    assert "1 intensity maps learnt again are equal" in check.finding
+    assert "1 intensity map learnt again came out equal" in check.finding
 
 
 def test_a_map_that_saw_test_patients_is_found(copied_run: Path) -> None:
@@ -106,7 +106,7 @@ def test_pretraining(copied_run: Path, patient: str, transductive: bool, status:
     folds = _folds(copied_run)
     assert check_fitted(copied_run, folds).status == status
     folds.loc[0, "patient_id"] = patient
-    assert "pretrained on 1 cases" in check_fitted(copied_run, folds).finding
+    assert "pretrained on 1 case of" in check_fitted(copied_run, folds).finding
 
 
 def test_a_table_of_another_tool_is_not_assessed() -> None:

@@ -99,7 +99,7 @@ def test_who_is_to_be_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "  b, confidence 0.30: at the skin" in out
     assert "  c, confidence none: nothing in the breasts stands out" in out
-    assert "1 exams that could not be looked at:\n  d: no breast was found" in out
+    assert "1 exam that could not be looked at:\n  d: no breast was found" in out
     assert "-> s/lesions.csv, pictures and masks in s/lesions" in out
     _print_summary(summarise_rows(rows[:1], 1, {}) | {"sheet": "lesions.csv"})
     assert "look at" not in capsys.readouterr().out

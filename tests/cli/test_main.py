@@ -244,7 +244,7 @@ def test_a_label_of_2_is_a_row_of_exclusions(study: Path) -> None:
     _edit_table(study.parent / "labels.csv", lambda table: table.assign(label=["2", *table["label"].iloc[1:]]))
     done = _run("cohort", study)
     assert done.returncode == 0, done.stderr
-    assert "1 cases left out: labels.csv row 2, label '2' is neither 0" in done.stderr
+    assert "1 case left out: labels.csv row 2, label '2' is neither 0" in done.stderr
     exclusions = read_table(study.parent / "runs" / "small" / "cohort" / "exclusions.csv")
     assert exclusions[["case_id", "rule"]].to_numpy().tolist() == [["P001", "label"]]
 

@@ -53,9 +53,9 @@ def test_a_table_becomes_a_sheet_and_a_summary(table: Path, capsys: pytest.Captu
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "8 MR series of 5 studies, 5 patients"
     assert sorted(line.strip() for line in lines[1:5]) == [
-        "1 studies: a series a phase",
-        "1 studies: phases in one series",
-        "1 studies: pre, and posts in one series",
+        "1 study: a series a phase",
+        "1 study: phases in one series",
+        "1 study: pre, and posts in one series",
         "2 studies: no dynamic exam",
     ]
     assert "  pre 2, post 1, dynamic 1, dynamic-post 1, localizer 1, other 2" in lines
@@ -134,7 +134,7 @@ def test_a_cohort_follows_the_sheet(
     _edit(sheet, change)
     capsys.readouterr()
     assert _cohort(study) == 0
-    assert "orders 1 exams against the time of acquisition" in capsys.readouterr().err
+    assert "orders 1 exam against the time of acquisition" in capsys.readouterr().err
     after = read_table(cohort / "cases.csv").set_index("patient_id")
     old = before.set_index("patient_id")
     images = str(old.loc[swapped, "images"]).split(";")

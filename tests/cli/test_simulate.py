@@ -21,7 +21,7 @@ def test_writes_a_cohort_and_says_what_comes_next(tmp_path: Path, capsys: pytest
     arguments = ["simulate", str(out), "--patients", "2", "--sites", "1", "--matrix", "64", "--workers", "1"]
     assert run_command([*arguments, "--effect", "full", "--preview"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"2 patients of 1 hospitals, 1 carriers -> {out}"
+    assert lines[0] == f"2 patients of 1 hospital, 1 carrier -> {out}"
     assert lines[1].startswith("best possible AUC at effect full: 0.8")
     assert lines[2] == f"look at {out / 'preview.png'}"
     assert lines[3] == f"next: genovox run {out / 'study.toml'}"

@@ -233,7 +233,7 @@ def _exhaust(item: int) -> int:
 def test_a_bad_moment_of_the_machine_is_told_from_a_bad_item() -> None:
     outcomes = {outcome.item: outcome for outcome in tasks.run_many(_exhaust, range(5), workers=1, describe=str)}
     assert [item for item, outcome in outcomes.items() if outcome.of_machine] == [2, 3]
-    with pytest.raises(DataError, match="the machine failed 1 cases, such as c3: not enough memory"):
+    with pytest.raises(DataError, match="the machine failed 1 case, such as c3: not enough memory"):
         tasks.refuse_machine_failures({"c3": "not enough memory"}, "case")
     tasks.refuse_machine_failures({}, "case")
 

@@ -138,7 +138,7 @@ def test_what_is_not_read_is_told_without_a_name(tree: Tree, caplog: pytest.LogC
         "header is damaged",
         "an archive in an archive",
         "a damaged archive (BadGzipFile)",
-        "unread.txt names",
+        "listed in .genovox/unread.txt",
     ):
         assert words in caplog.text
     assert "oe" not in caplog.text.replace("does", "")
@@ -164,7 +164,7 @@ def test_a_file_that_the_machine_cannot_read_now_is_tried_again(
     file.unlink()
     file.symlink_to("/proc/self/mem")  # opens, and fails with an input/output error at the first byte
     with pytest.raises(
-        DataError, match=r"the machine failed 1 files, .* cannot be read \(Input/output error\)"
+        DataError, match=r"the machine failed 1 file, .* cannot be read \(Input/output error\)"
     ) as caught:
         _index(tree)
     assert file.name not in str(caught.value)

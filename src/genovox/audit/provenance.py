@@ -68,7 +68,9 @@ def check_fitted(run: Path | None, folds: pd.DataFrame | None) -> Check:
             figure=0.0,
             advice='Say so beside every figure, or set pretrain.cases = "untested".',
         )
-    finding = "the stages form one chain" + (f", and {maps} intensity maps learnt again are equal" if maps else "")
+    finding = "the stages form one chain" + (
+        f", and {write_count(maps, 'intensity map')} learnt again came out equal" if maps else ""
+    )
     return say("pass", finding, figure=0.0)
 
 
@@ -109,7 +111,8 @@ def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.D
             figure=float(len(odd)),
             advice="Remove these folds from the run's train folder and train again.",
         )
-    finding = f"validation and test share no patient; histories that follow the validation patients: {len(histories)}"
+    learnt = write_count(len(histories), "history", "histories")
+    finding = f"validation and test share no patient; {learnt} with the best epoch of validation"
     return say("pass", finding, figure=0.0)
 
 

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from genovox.core.errors import DataError, DiskFullError, GenovoxError
-from genovox.core.log import LOGGER_NAME, console
+from genovox.core.log import LOGGER_NAME, console, write_count
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +49,13 @@ class Outcome(Generic[Item, Value]):
     of_machine: bool = False
 
 
-def refuse_machine_failures(failures: dict[str, str], kind: str) -> None:
+def refuse_machine_failures(failures: dict[str, str], kind: str, kinds: str = "") -> None:
     """Stop where the machine failed some items; what was finished is kept by whoever made it.
 
     Args:
         failures: Reason by the item's name; empty for none.
         kind: What an item is, in the singular.
+        kinds: The plural, where it is not the singular and an s.
 
     Raises:
         DataError: Naming the first item, the reason and that the same command tries again.
@@ -62,7 +63,7 @@ def refuse_machine_failures(failures: dict[str, str], kind: str) -> None:
     if failures:
         name, reason = next(iter(failures.items()))
         raise DataError(
-            f"the machine failed {len(failures)} {kind}s, such as {name}: {reason} "
+            f"the machine failed {write_count(len(failures), kind, kinds)}, such as {name}: {reason} "
             "(the same command does only what is not finished)"
         )
 

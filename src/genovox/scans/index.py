@@ -281,7 +281,7 @@ def _arrange_new(store: Store, root: Path) -> None:
                 else:
                     store.add_series(outcome.value or _give_up(outcome.item))
                 advance()
-    refuse_machine_failures(of_machine, "serie")
+    refuse_machine_failures(of_machine, "series", "series")
 
 
 _Task = tuple[str, str, int, list[tuple[bytes, str, int, int, str]]]
