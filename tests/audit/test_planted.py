@@ -87,7 +87,7 @@ def test_a_copy_that_was_resampled_turned_and_rescaled_is_named(run: Path) -> No
     checks = {check["name"]: check for check in audit["checks"]}
     assert checks["duplicate-volumes"]["status"] == "pass"
     assert checks["near-duplicates"]["status"] == "fail"
-    assert "1 pairs" in checks["near-duplicates"]["finding"]
+    assert "1 pair of" in checks["near-duplicates"]["finding"]
     assert "P03 and P13" in checks["near-duplicates"]["finding"]
     assert checks["near-duplicates"]["figure"] >= SAME
     assert audit["verdict"] == "leaking"

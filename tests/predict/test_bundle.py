@@ -17,7 +17,7 @@ def test_holds_every_fold_and_the_ranges_of_the_cohort(finished_run: FinishedRun
     assert len(bundle.networks) == 3
     assert bundle.ranges.phases == 3
     assert bundle.ranges.figures["spacing_z_mm"] == (4.0, 4.0)
-    assert bundle.unit == "row"
+    assert bundle.unit == "volume"
     assert bundle.ranges.figures["intensity_p50"][0] < bundle.ranges.figures["intensity_p50"][1]
 
 
