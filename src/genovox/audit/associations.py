@@ -129,14 +129,9 @@ def check_score_place(units: pd.DataFrame, places: pd.Series, *, name: str, resa
             threshold,
             advice=f"Add the {name} of every case, in a column of that name.",
         )
-    labels, ranks = table["label"].to_numpy(), _rank_within(table["score"].to_numpy(), table["label"].to_numpy())
-    aucs = _compare_places(ranks, labels, where[None], levels)[0]
-    random = np.random.default_rng(seed)
-    dealt = np.tile(where, (PERMUTATIONS, 1))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        dealt[:, members] = random.permuted(dealt[:, members], axis=1)
-    null = np.abs(_compare_places(ranks, labels, dealt, levels) - 0.5).max(axis=1)
+    labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
+    found = _compare_places(scores, labels, _deal_places(where, labels, np.random.default_rng(seed)), levels)
+    aucs, null = found[0], np.abs(found[1:] - 0.5).max(axis=1)
     farthest = int(np.abs(aucs - 0.5).argmax())
     p = (1 + int((null >= abs(aucs[farthest] - 0.5) - 1e-12).sum())) / (1 + PERMUTATIONS)
     resampling = Resampling.of(table, resamples=resamples, seed=seed)
@@ -192,10 +187,7 @@ def check_feature_place(
         text = f"no network has {FEWEST_IN_SPACE} test patients or more"
         return Check("features-place", question, "not-assessed", text, threshold)
     labels, where = rows["label"].to_numpy(), rows[column].to_numpy(str)
-    dealt = np.tile(where, (PERMUTATIONS + 1, 1))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        dealt[1:, members] = random.permuted(dealt[1:, members], axis=1)
+    dealt = _deal_places(where, labels, random)
     # Cases, not scores of networks: there are no folds here.
     resampling = Resampling.of(rows.assign(fold=""), resamples=resamples, seed=seed)
     drawn = resampling.drawn[:, resampling.clusters.locate(rows["cluster"])]
@@ -293,19 +285,20 @@ def _test_column(column: pd.Series, labels: NDArray[np.int64]) -> tuple[str, str
     return name, "Fisher" if counts.shape == (2, 2) else "chi-squared", effect, p, len(words), empty
 
 
-def _rank_within(scores: Floats, labels: NDArray[np.int64]) -> Floats:
-    ranks = np.empty(len(scores))
+def _deal_places(where: NDArray[np.str_], labels: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.str_]:
+    """Places as they are, then dealt anew within classes, shape (1 + deals, rows)."""
+    dealt = np.tile(where, (PERMUTATIONS + 1, 1))
     for label in np.unique(labels):
-        members = labels == label
-        ranks[members] = rankdata(scores[members])
-    return ranks
+        members = np.flatnonzero(labels == label)
+        dealt[1:, members] = random.permuted(dealt[1:, members], axis=1)
+    return dealt
 
 
-def _compare_places(ranks: Floats, labels: NDArray[np.int64], where: NDArray[np.str_], levels: list[str]) -> Floats:
+def _compare_places(scores: Floats, labels: NDArray[np.int64], where: NDArray[np.str_], levels: list[str]) -> Floats:
     """AUC of each place against the others, classes weighing by their pairs, shape (deals, places)."""
     aucs = np.full((len(where), len(levels)), 0.5)
     for column, level in enumerate(levels):
-        wins, pairs = _sum_wins(ranks[None], where == level, labels)
+        wins, pairs = _sum_wins(scores[None], where == level, labels)
         aucs[:, column] = np.where(pairs > 0, wins / np.maximum(pairs, 1), 0.5)
     return aucs
 
