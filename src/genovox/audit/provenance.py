@@ -104,7 +104,9 @@ def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.D
         return say("not-assessed", finding)
     odd = [name for name, history in histories.items() if not _is_best_by_validation(history)]
     if odd:
-        finding = f"{write_count(len(odd), 'fold')} with another epoch than the best of validation, such as {odd[0]}"
+        finding = (
+            f"{write_count(len(odd), 'fold')} with neither the best epoch of validation nor the last, such as {odd[0]}"
+        )
         return say(
             "fail",
             finding,
@@ -112,7 +114,7 @@ def check_early_stopping(predictions: pd.DataFrame, histories: Mapping[str, pd.D
             advice="Remove these folds from the run's train folder and train again.",
         )
     learnt = write_count(len(histories), "history", "histories")
-    finding = f"validation and test share no patient; {learnt} with the best epoch of validation"
+    finding = f"validation and test share no patient; {learnt} with the best epoch of validation kept, or the last"
     return say("pass", finding, figure=0.0)
 
 
