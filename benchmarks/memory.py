@@ -29,13 +29,13 @@ CHANNELS = ("pre", "subtraction1", "subtraction2", "washout")
 
 
 def write_cases(folder: Path, shape: tuple[int, ...], count: int) -> list[PreparedCase]:
-    """Volumes of noise, every other one positive."""
+    """Volumes of noise, every other one positive and brighter."""
     random = np.random.default_rng(0)
     cases = []
     for number in range(count):
         path = folder / f"{number}.npy"
-        np.save(path, random.standard_normal(shape, dtype=np.float32))
-        cases.append(PreparedCase(path.stem, path.stem, "", "", number % 2, path.stem, path))
+        np.save(path, random.normal(number % 2, 1, shape).astype(np.float32))
+        cases.append(PreparedCase(f"c{number}", f"p{number}", "", "", number % 2, path.stem, path))
     return cases
 
 

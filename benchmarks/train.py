@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from benchmarks.infer import BATCH, SHAPE, count_gflop, measure_peak, time_turns
+from benchmarks.memory import write_cases
 from genovox.core.sections import AugmentTable, TrainTable
 from genovox.dataset.cases import PreparedCase
 from genovox.learning.loop import train_network
@@ -33,17 +34,6 @@ from genovox.models.build import build_network
 CASES = 4
 RATE = 1e-4
 LAYOUTS = ("channels_last_3d", "contiguous")
-
-
-def write_cases(folder: Path) -> list[PreparedCase]:
-    """Volumes of noise, every other one brighter."""
-    random = np.random.default_rng(0)
-    cases = []
-    for number in range(CASES):
-        path = folder / f"{number}.npy"
-        np.save(path, random.normal(number % 2, 1, SHAPE).astype(np.float32))
-        cases.append(PreparedCase(f"c{number}", f"p{number}", "", "", number % 2, "", path))
-    return cases
 
 
 def train_ours(network: Network, cases: list[PreparedCase], resolution: Resolution) -> float:
@@ -130,7 +120,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     peak = measure_peak(torch.float32, 5)
     with tempfile.TemporaryDirectory() as name:
-        cases = write_cases(Path(name))
+        cases = write_cases(Path(name), SHAPE, CASES)
         resolution = replace(resolve(Path(name), "cpu", TrainTable()), threads=options.threads)
         result = {
             "torch": torch.__version__,
