@@ -42,7 +42,6 @@ preset = "isotropic"
 [train]
 models = ["light"]
 epochs = 20
-patience = 6
 """
 
 

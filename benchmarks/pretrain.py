@@ -94,7 +94,7 @@ def run_repeat(
             network,
             training=training,
             validation=validation,
-            table=TrainTable(epochs=arguments.epochs, patience=arguments.epochs, keep="last"),
+            table=TrainTable(epochs=arguments.epochs),
             augment=AUGMENT,
             resolution=resolution,
             seed=repeat,

@@ -58,7 +58,6 @@ preset = "isotropic"              # seen up close, a lesion has no left, right, 
 [train]
 models = ["light", "oracle"]      # oracle: the best score the simulated images allow, from truth.csv
 epochs = 80
-keep = "last"                     # too few patients a fold to choose an epoch by
 
 [audit]
 minimum_auc = 0.60                # what would be useful; fix it before you look
