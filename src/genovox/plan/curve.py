@@ -13,7 +13,6 @@ from genovox.core.errors import UsageError
 from genovox.core.sections import ORACLE, TABULAR
 from genovox.core.study import Study
 from genovox.dataset.cases import read_prepared_cases, refuse_damaged
-from genovox.dataset.features import open_features
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.predictions import gather_units
 from genovox.evaluate.schema import LabelUnit, PatientScore
@@ -24,7 +23,8 @@ from genovox.statistics.learning_curve import fit_learning_curve
 from genovox.train.crossval import gather_predictions
 from genovox.train.fold import train_open_folds
 from genovox.train.needs import count_workers, list_needs
-from genovox.train.plan import FoldTask, plan_tasks
+from genovox.train.plan import FoldTask
+from genovox.train.retraining import plan_model
 
 FOLDER = "curve"
 """Of the trainings, in the folder of the plan."""
@@ -68,9 +68,8 @@ def draw_curve(
     alone = study.model_copy(update={"train": study.train.model_copy(update={"models": (model,)})})
     resolution = resolve(run / "train", device, alone.train)
     at_once = workers or count_workers(list_needs(alone, resolution), resolution)
+    tasks = plan_model(study, run, resolution, model, workers=at_once)
     cases = list(read_prepared_cases(run).values())
-    columns = {} if model in alone.train.networks else {model: open_features(model, alone, run, cases, at_once)}
-    tasks = plan_tasks(alone, run, resolution, columns)
     subsamples = plan_subsamples(tasks, place, draws=draws, seed=study.seed)
     trainings = [subsample.task for subsample in subsamples]
     if any(task.start and not task.is_finished() for task in trainings):

@@ -25,12 +25,12 @@ RETRAINING = "retraining.json"
 """Written last: a training anew that has it is finished."""
 
 
-def plan_model(study: Study, run: Path, resolution: Resolution, model: str) -> list[FoldTask]:
-    """The folds of one model, as ``genovox train`` plans them."""
+def plan_model(study: Study, run: Path, resolution: Resolution, model: str, *, workers: int = 1) -> list[FoldTask]:
+    """The folds of one model, as ``genovox train`` plans them; ``workers`` measure radiomics that are not kept yet."""
     parts = {name: part for name, part in study.train.parts.items() if name == model}
     own = study.model_copy(update={"train": study.train.model_copy(update={"models": (model,), "parts": parts})})
     cases = list(read_prepared_cases(run).values())
-    columns = {model: open_features(model, own, run, cases)} if model in TABULAR else {}
+    columns = {model: open_features(model, own, run, cases, workers)} if model in TABULAR else {}
     return plan_tasks(own, run, resolution, columns)
 
 
