@@ -135,7 +135,7 @@ def check_near_duplicates(cases: pd.DataFrame, likeness: npt.NDArray[np.int8] | 
         "fail" if same else "warn",
         finding + (f"; accepted by the user: {accepted}" if accepted else ""),
         figure=float(pairs["similarity"].iloc[0]),
-        advice="Look at each pair; give both the same patient_id or remove the wrong one, then run again.",
+        advice="Look at each pair of like scans; give both one patient_id or remove the wrong one, then run again.",
     )
 
 
