@@ -3,15 +3,21 @@
 The diameter alone scores AUC 0.905 on the nodules with at least three readers; a network that sees the masks should
 come near it, and one that does much worse is broken.
 
-Usage: python benchmarks/lidc.py REAL_DATA/lidc OUT
+    python benchmarks/lidc.py REAL_DATA/lidc OUT            write the study; then: genovox run OUT/study.toml
+    python benchmarks/lidc.py REAL_DATA/lidc OUT compare    its network and the diameter on the same test folds
 """
 
+import json
 import sys
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pandas as pd
+
+from genovox.evaluate.discrimination import roc_auc
+from genovox.evaluate.intervals import Resampling
+from genovox.evaluate.scoring import within_fold_auc
 
 MINIMUM_READERS = 3
 STUDY = """[study]
@@ -77,5 +83,34 @@ def _read_label(label: int, readers: int) -> tuple[str, str]:
     return str(label), ""
 
 
+def compare_with_diameter(source: Path, run: Path) -> dict[str, dict[str, list[float | None]]]:
+    """AUC of the network and of the diameter, and their difference: the estimate, then a 95% interval.
+
+    Within test folds, as the headline is, and over all nodules at once. Patients are resampled, and intervals widened
+    as those of every figure over folds.
+    """
+    nodules = pd.read_csv(source / "lidc_nodules.csv").set_index("nodule")
+    scores = pd.read_csv(run / "train" / "predictions.csv", dtype={"fold": str, "patient_id": str})
+    test = scores[scores["part"] == "test"].reset_index(drop=True)
+    test = test.assign(unit=test["case_id"], cluster=pd.factorize(test["patient_id"])[0])
+    diameter = nodules.loc[test["case_id"].str.removeprefix("nodule-").astype(int), "diam_mm"].to_numpy()
+    resampling = Resampling.of(test, resamples=2000, seed=0)
+    weights = resampling.drawn[:, resampling.clusters.locate(test["cluster"])]
+    rows = {}
+    for name, measure in (("within folds", within_fold_auc), ("pooled", _pool)):
+        network, alone = (measure(test.assign(score=values), weights) for values in (test["score"], diameter))
+        figures = {"network": network, "diameter": alone, "difference": network - alone}
+        metrics = {key: resampling.summarise(values, limits=(-1.0, 1.0)) for key, values in figures.items()}
+        rows[name] = {key: [one.estimate, one.low, one.high] for key, one in metrics.items()}
+    return rows
+
+
+def _pool(test: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
+    return roc_auc(test["label"].to_numpy(), test["score"].to_numpy(), weights)
+
+
 if __name__ == "__main__":
-    print(write_study(Path(sys.argv[1]), Path(sys.argv[2])))
+    if sys.argv[3:] == ["compare"]:
+        print(json.dumps(compare_with_diameter(Path(sys.argv[1]), Path(sys.argv[2]) / "runs" / "lidc"), indent=2))
+    else:
+        print(write_study(Path(sys.argv[1]), Path(sys.argv[2])))
