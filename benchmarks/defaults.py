@@ -72,6 +72,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "average=0.99": {"average": 0.99},
     "test_flips": {"test_flips": True},
     "members=3": {"members": 3},
+    "channels=3": {"channels": TABLE.channels},
 }
 
 
@@ -101,8 +102,8 @@ def render_cohort(folder: Path, patients: int, seed: int) -> None:
                 print(f"{number} of {patients}", file=sys.stderr, flush=True)
 
 
-def read_cohort(folder: Path, scratch: Path, channel: str) -> tuple[list[PreparedCase], pd.DataFrame]:
-    """Cases of one channel, and the truth of the same rows."""
+def read_cohort(folder: Path, scratch: Path) -> tuple[list[PreparedCase], pd.DataFrame]:
+    """Cases of one channel, and the truth of the same rows; what else was rendered lies beside each."""
     if (folder / "lidc_nodules.csv").exists():
         cases, _ = write_cases(folder, scratch)
         return cases, pd.DataFrame(index=range(len(cases)))
@@ -112,9 +113,15 @@ def read_cohort(folder: Path, scratch: Path, channel: str) -> tuple[list[Prepare
     for name in truth["patient_id"]:
         path = scratch / f"{name}.npy"
         crop = np.load(folder / f"{name}.npy").astype(np.float32)
-        np.save(path, np.ascontiguousarray(crop[[TABLE.channels.index(channel)]]))
+        np.save(path, np.ascontiguousarray(crop[[TABLE.channels.index(CHANNEL)]]))
+        np.save(_beside(path), crop)
         cases.append(PreparedCase(name, name, "", "", 0, name, path))
     return cases, truth
+
+
+def _beside(path: Path) -> Path:
+    """Where all channels of a case lie."""
+    return path.with_name(f"{path.stem}-all.npy")
 
 
 def deal_labels(truth: pd.DataFrame, effect: str, seed: int) -> np.ndarray:
@@ -133,10 +140,10 @@ def measure_truth(truth: pd.DataFrame, labels: np.ndarray, learnt: np.ndarray, t
     return np.asarray(fitted.predict_proba(features[test])[:, 1])
 
 
-def open_network(model: str | tuple[int, int, int], seed: int) -> Network:
+def open_network(model: str | tuple[int, int, int], channels: int, seed: int) -> Network:
     """A fresh network by name, or a light one of the given widths."""
     torch.manual_seed(seed)
-    return build_network(model, 1) if isinstance(model, str) else LightNet(1, widths=model)
+    return build_network(model, channels) if isinstance(model, str) else LightNet(channels, widths=model)
 
 
 def run_setting(changes: dict[str, Any], chosen: dict[str, list[PreparedCase]], seed: int, rows: Path) -> np.ndarray:
@@ -146,6 +153,10 @@ def run_setting(changes: dict[str, Any], chosen: dict[str, list[PreparedCase]], 
     trained_as = (
         "defaults" if own == BASE else "-".join(f"{key}={own[key]}" for key in own if own[key] != BASE.get(key))
     )
+    if "channels" in own:
+        chosen = {
+            part: [replace(case, volume=_beside(case.volume)) for case in cases] for part, cases in chosen.items()
+        }
     scores = []
     for member in range(members):
         plain, mirrored = (rows / f"{trained_as} {seed} {member} {kind}.npy" for kind in ("plain", "mirrored"))
@@ -159,16 +170,17 @@ def run_setting(changes: dict[str, Any], chosen: dict[str, list[PreparedCase]], 
 
 def train_setting(own: dict[str, Any], chosen: dict[str, list[PreparedCase]], seed: int) -> Network:
     """One network on one deal."""
-    keys = {key: value for key, value in own.items() if key not in BASE}
+    channels = own.get("channels", (CHANNEL,))
+    keys = {key: value for key, value in own.items() if key not in (*BASE, "channels")}
     return train_network(
-        open_network(own["model"], seed),
+        open_network(own["model"], len(channels), seed),
         training=chosen["learnt"],
         validation=chosen["watched"],
         table=TrainTable(**keys),
         augment=AugmentTable(preset=own["preset"]),
         resolution=Resolution("cpu", "32-true", 1, "channels_last_3d", False, torch.__version__),
         seed=seed,
-        channels=(CHANNEL,),
+        channels=channels,
     ).network
 
 
@@ -219,14 +231,15 @@ def resample_differences(runs: list[dict[str, Any]], name: str, base: str) -> tu
 
 def try_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """All settings on the same deals."""
-    names = ["defaults", *(arguments.only or [name for name in SETTINGS if name != "defaults"])]
     runs: list[dict[str, Any]] = []
     is_simulated = not (arguments.cohort / "lidc_nodules.csv").exists()
+    asked = arguments.only or [name for name in SETTINGS if is_simulated or "channels" not in SETTINGS[name]]
+    names = ["defaults", *(name for name in asked if name != "defaults")]
     study = f"{arguments.effect} {arguments.learnt}" if is_simulated else f"lidc {arguments.learnt}"
     rows = arguments.rows / study
     rows.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        cases, truth = read_cohort(arguments.cohort, Path(scratch), CHANNEL)
+        cases, truth = read_cohort(arguments.cohort, Path(scratch))
         for repeat in range(arguments.repeats):
             labels = (
                 deal_labels(truth, arguments.effect, repeat)
