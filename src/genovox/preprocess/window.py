@@ -96,3 +96,5 @@ def sample_phases(
             is_scan = sampled.data_ptr() == signal.data_ptr()
             sampled = sampled * kept if is_scan else sampled.mul_(kept)
         yield sampled.cpu().numpy()
+        # The next phase would be sampled beside it.
+        del sampled
