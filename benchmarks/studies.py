@@ -65,21 +65,22 @@ class Kind:
     """What decides the labels of a cohort, and what is planted in it.
 
     Attributes:
+        channel: What the networks see; the unenhanced scan shows the scanner, a subtraction hardly does.
         copies: Carriers whose scan stands again under another patient, turned and stored in 8 bits.
         epochs: A copy is found whatever the networks learn.
     """
 
     words: str
-    told_by: Literal["nothing", "tumour", "scanner", "both"]
+    told_by: Literal["nothing", "tumour", "scanner"]
+    channel: str = CHANNEL
     copies: int = 0
     epochs: int = 40
 
 
 KINDS = {
     "null": Kind("no effect, no shortcut", "nothing"),
-    "shortcut": Kind("no effect, scanner tells nearly all", "scanner"),
+    "shortcut": Kind("no effect, scanner tells nearly all", "scanner", channel="pre"),
     "effect": Kind("full effect, no shortcut", "tumour"),
-    "effect-shortcut": Kind("full effect, and scanner", "both"),
     "copies": Kind("no effect, three scans copied in another form", "nothing", copies=3, epochs=5),
 }
 
@@ -95,7 +96,7 @@ def write_study(crops: Path, out: Path, kind: Kind, patients: int, seed: int) ->
     sites = open_sites(SITES)
     rows = []
     for number, patient in truth.iterrows():
-        crop = np.load(crops / f"{patient['patient_id']}.npy")[TABLE.channels.index(CHANNEL)].astype(np.float32)
+        crop = np.load(crops / f"{patient['patient_id']}.npy")[TABLE.channels.index(kind.channel)].astype(np.float32)
         _save(out / "volumes" / f"{patient['patient_id']}.nii", crop)
         site = sites[patient["site"]]
         rows.append(
@@ -138,18 +139,11 @@ def judge_cohort(study: Path) -> dict[str, Any]:
 
 
 def _deal(truth: pd.DataFrame, kind: Kind, seed: int) -> np.ndarray:
-    if kind.told_by in ("tumour", "both"):
-        labels = deal_labels(truth, "full", seed)
-        if kind.told_by == "tumour":
-            return labels
+    if kind.told_by == "tumour":
+        return deal_labels(truth, "full", seed)
+    share = np.array(BY_SCANNER)[truth["site"]] if kind.told_by == "scanner" else PREVALENCE
     random = np.random.default_rng(derive_seed(seed, "labels"))
-    if kind.told_by == "nothing":
-        return (random.random(len(truth)) < PREVALENCE).astype(int)
-    by_scanner = (random.random(len(truth)) < np.array(BY_SCANNER)[truth["site"]]).astype(int)
-    if kind.told_by == "scanner":
-        return by_scanner
-    # Half of the patients came by the archive of their class, half as their tumours have it.
-    return np.where(random.random(len(truth)) < 0.5, by_scanner, labels)
+    return (random.random(len(truth)) < share).astype(int)
 
 
 def _plant_copies(
