@@ -7,11 +7,9 @@ import pytest
 from genovox.cohort.balance import compare_shares
 from genovox.cohort.gates import (
     RULES,
-    Exclusion,
     compare_exclusions,
     count_rules,
     describe_flow,
-    exclusions_table,
     find_duplicate_volumes,
     pass_gates,
     read_acceptances,
@@ -19,7 +17,7 @@ from genovox.cohort.gates import (
     split_labels,
     summarise_flow,
 )
-from genovox.core.case import Case
+from genovox.core.case import Case, Exclusion, exclusions_table
 from genovox.core.errors import GateError, UsageError
 
 
@@ -32,16 +30,6 @@ TWINS = _cases(("a", "p", "1"), ("b", "q", "2"), ("c", "r", "1"))
 FAIR = compare_exclusions([1] * 10 + [0] * 10, [1, 0])
 ROW = Exclusion("case", "c1", "p1", "cohort", "image", "truncated", 1)
 SERIES = Exclusion("series", "series-0123456789", "p1", "cohort", "series", "t2: T2-weighted by its name")
-
-
-def test_an_unknown_label_is_empty_and_a_known_one_a_number() -> None:
-    table = exclusions_table([ROW, replace(ROW, case_id="c2", label=0), replace(ROW, case_id="c3", label=None)])
-    assert table["label"].tolist() == ["1", "0", ""]
-    assert list(table.columns) == ["level", "case_id", "patient_id", "stage", "rule", "reason", "label"]
-
-
-def test_nobody_left_out_is_a_table_with_columns() -> None:
-    assert list(exclusions_table([]).columns) == list(exclusions_table([ROW]).columns)
 
 
 def test_every_rule_has_words() -> None:

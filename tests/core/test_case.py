@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,9 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genovox.core.artifacts import write_table
-from genovox.core.case import Case, cases_table, read_cases
+from genovox.core.case import Case, Exclusion, cases_table, exclusions_table, read_cases
 from genovox.core.errors import TableError
 
+ROW = Exclusion("case", "c1", "p1", "cohort", "image", "truncated", 1)
 WORDS = st.text(st.characters(categories=["L", "N"], include_characters="-_./ \"'"), max_size=10).map(str.strip)
 NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=10)
 CASES = st.builds(
@@ -46,3 +48,13 @@ def test_a_table_that_lacks_a_column(tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_text("case_id,patient_id,label,images\na,p,1,x\n")
     with pytest.raises(TableError, match="add family_id, site, laterality, part, phase_times_s"):
         read_cases(tmp_path / "cases.csv")
+
+
+def test_an_unknown_label_is_empty_and_a_known_one_a_number() -> None:
+    table = exclusions_table([ROW, replace(ROW, case_id="c2", label=0), replace(ROW, case_id="c3", label=None)])
+    assert table["label"].tolist() == ["1", "0", ""]
+    assert list(table.columns) == ["level", "case_id", "patient_id", "stage", "rule", "reason", "label"]
+
+
+def test_nobody_left_out_is_a_table_with_columns() -> None:
+    assert list(exclusions_table([]).columns) == list(exclusions_table([ROW]).columns)

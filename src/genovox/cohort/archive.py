@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 
 from genovox.cohort.eligibility import ExamFacts, parse_day
-from genovox.cohort.gates import Exclusion
 from genovox.cohort.manifest import Mark, read_marks
 from genovox.cohort.series import Codes, name_series, series_table
 from genovox.core.artifacts import atomic_path, hash_content, recall
-from genovox.core.case import SCAN_PREFIX, Case
+from genovox.core.case import SCAN_PREFIX, Case, Exclusion
 from genovox.core.errors import DataError
 from genovox.core.volume import Volume, holds_point
 from genovox.phases.decisions import Decision, decide_exams

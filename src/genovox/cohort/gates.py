@@ -1,9 +1,8 @@
-"""The ledger of exclusions, and the gates: findings that stop a study unless the user accepts them with a reason."""
+"""The flow of inclusions, and the gates: findings that stop a study unless the user accepts them with a reason."""
 
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from genovox.cohort.balance import ShareDifference, compare_shares
 from genovox.cohort.eligibility import LATER, are_halves
 from genovox.cohort.splits import RELATIVE
 from genovox.core.artifacts import read_json, write_json
-from genovox.core.case import Case
+from genovox.core.case import Case, Exclusion
 from genovox.core.errors import DataError, GateError, UsageError
 from genovox.core.log import write_count
 from genovox.scans.inspection import Inspection
@@ -43,32 +42,6 @@ RULES = {
     UNASKED: "breast not asked for",
     UNMATCHED: "no match",
 }
-
-
-@dataclass(frozen=True)
-class Exclusion:
-    """One row of ``exclusions.csv``: no case, and no series, disappears without one.
-
-    Attributes:
-        level: ``case``, or ``series`` for a DICOM series that is not used.
-        case_id: The case, or the series under a code.
-    """
-
-    level: str
-    case_id: str
-    patient_id: str
-    stage: str
-    rule: str
-    reason: str
-    label: int | None = None
-
-
-def exclusions_table(exclusions: list[Exclusion]) -> pd.DataFrame:
-    """Exclusions as ``exclusions.csv`` holds them."""
-    columns = list(Exclusion.__dataclass_fields__)
-    table = pd.DataFrame([asdict(exclusion) for exclusion in exclusions], columns=columns)
-    table["label"] = ["" if exclusion.label is None else str(exclusion.label) for exclusion in exclusions]
-    return table
 
 
 def describe_flow(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from genovox.cohort.archive import open_archive
 from genovox.cohort.eligibility import ExamFacts, Loss, apply_rules, split_breasts
-from genovox.cohort.gates import UNASKED, Exclusion
+from genovox.cohort.gates import UNASKED
 from genovox.cohort.manifest import (
     ClinicalRow,
     Mark,
@@ -22,7 +22,7 @@ from genovox.cohort.manifest import (
     read_marks,
 )
 from genovox.core.artifacts import read_json
-from genovox.core.case import Case
+from genovox.core.case import Case, Exclusion
 from genovox.core.errors import DataError, StudyError
 from genovox.core.sections import CohortTable
 from genovox.core.study import Study

@@ -16,11 +16,9 @@ from genovox.cohort.flow import render_flow
 from genovox.cohort.gates import (
     BY_DESIGN,
     UNMATCHED,
-    Exclusion,
     compare_exclusions,
     count_rules,
     describe_flow,
-    exclusions_table,
     pass_gates,
     read_acceptances,
     refuse_shared_image,
@@ -32,7 +30,7 @@ from genovox.cohort.manifest import describe_columns, hash_listed, names_identif
 from genovox.cohort.matching import match_patients
 from genovox.cohort.splits import CHECKSUM, RELATIVE, connect_groups, plan_folds, set_aside, write_folds
 from genovox.core.artifacts import Stage, atomic_path, hash_content, recall, write_json, write_table, write_text
-from genovox.core.case import SCAN_PREFIX, Case, cases_table
+from genovox.core.case import SCAN_PREFIX, Case, Exclusion, cases_table, exclusions_table
 from genovox.core.errors import DataError, StudyError
 from genovox.core.log import write_count
 from genovox.core.names import split_words

@@ -1,7 +1,7 @@
-"""A case: one scored unit (a breast, an exam, a lesion or a manifest row) of one patient."""
+"""A case: one scored unit (a breast, an exam, a lesion or a manifest row) of one patient; and what was left out."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -83,6 +83,32 @@ def cases_table(cases: list[Case]) -> pd.DataFrame:
         for case in cases
     ]
     return pd.DataFrame(rows, columns=[*COLUMNS, *scan_names])
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """One row of ``exclusions.csv``: no case, and no series, disappears without one.
+
+    Attributes:
+        level: ``case``, or ``series`` for a DICOM series that is not used.
+        case_id: The case, or the series under a code.
+    """
+
+    level: str
+    case_id: str
+    patient_id: str
+    stage: str
+    rule: str
+    reason: str
+    label: int | None = None
+
+
+def exclusions_table(exclusions: list[Exclusion]) -> pd.DataFrame:
+    """Exclusions as ``exclusions.csv`` holds them."""
+    columns = list(Exclusion.__dataclass_fields__)
+    table = pd.DataFrame([asdict(exclusion) for exclusion in exclusions], columns=columns)
+    table["label"] = ["" if exclusion.label is None else str(exclusion.label) for exclusion in exclusions]
+    return table
 
 
 def read_cases(path: Path) -> list[Case]:

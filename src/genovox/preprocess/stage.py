@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from genovox.cohort.gates import Exclusion, exclusions_table
 from genovox.core.artifacts import (
     Stage,
     atomic_path,
@@ -20,7 +19,7 @@ from genovox.core.artifacts import (
     require_stage,
     write_table,
 )
-from genovox.core.case import Case, read_cases
+from genovox.core.case import Case, Exclusion, exclusions_table, read_cases
 from genovox.core.errors import DataError
 from genovox.core.log import write_count
 from genovox.core.sections import PreprocessTable
