@@ -16,6 +16,7 @@ from genovox.core.artifacts import read_table
 from genovox.core.errors import DataError
 from genovox.core.volume import is_image_path
 
+CLOSE_UP_MM = 100.0
 _SIDE = re.compile(r"(?:^|[_\-. ])(left|right|l|r)(?=$|[_\-. ])", re.IGNORECASE)
 _NOT_A_SCAN = re.compile(r"(?:^|[_\-. ])(mask|seg|segmentation|label|roi)$", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -43,6 +44,17 @@ class Discovery:
     phases: dict[str, int]
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
+
+    @property
+    def extent_mm(self) -> tuple[float, float, float]:
+        """What the median scan shows along right, anterior, superior."""
+        (x, y, z), (dx, dy, dz) = self.shape, self.spacing_mm
+        return x * dx, y * dy, z * dz
+
+    @property
+    def is_close_up(self) -> bool:
+        """Whether scans are cut-outs that no breast fits into: of a lesion, say."""
+        return max(self.extent_mm) < CLOSE_UP_MM
 
 
 def discover_images(folder: Path, labels: Path | None, root: Path) -> Discovery:
@@ -112,7 +124,7 @@ def discover_images(folder: Path, labels: Path | None, root: Path) -> Discovery:
 
 def propose_grid(discovery: Discovery) -> tuple[tuple[float, float, float], tuple[int, int, int]]:
     """Spacing and shape (x, y, z) that hold the median scan in about 96^3 voxels at most."""
-    extent = [size * spacing for size, spacing in zip(discovery.shape, discovery.spacing_mm, strict=True)]
+    extent = discovery.extent_mm
     volume = extent[0] * extent[1] * extent[2]
     finest = min(discovery.spacing_mm)
     isotropic = max(finest, (volume / _VOXEL_BUDGET) ** (1 / 3))

@@ -23,12 +23,12 @@ repeats = 1
 [preprocess]                      # spacing and shape are x, y, z
 spacing_mm = [{spacing}]
 shape = [{shape}]
-foreground = "{foreground}"
+foreground = {foreground}
 normalise = "joint-z"
 channels = [{channels}]
 
 [augment]
-preset = "breast-dce"             # isotropic for objects that have no left and right
+preset = {preset}
 
 [train]
 models = ["light"]                # the first is the study's primary model
@@ -37,6 +37,15 @@ epochs = 40
 [audit]
 minimum_auc = 0.60                # what would be useful; fix it before you look
 """
+
+_WHOLE = {
+    "foreground": '"body"',
+    "preset": '"breast-dce"             # isotropic for objects that have no left and right',
+}
+_CLOSE_UP = {
+    "foreground": '"none"               # cut-outs under 10 cm show no air around a body',
+    "preset": '"isotropic"              # seen up close, a lesion has no left and right; else breast-dce',
+}
 
 
 def init(
@@ -84,7 +93,7 @@ def init(
             labels=os.path.relpath(labels.resolve(), out.resolve()) if labels else "labels.csv",
             spacing=", ".join(f"{value:g}" for value in spacing_mm),
             shape=", ".join(str(value) for value in shape),
-            foreground="body",
+            **(_CLOSE_UP if found.is_close_up else _WHOLE),
             channels=", ".join(f'"{channel}"' for channel in channels),
         ),
     )
