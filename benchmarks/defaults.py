@@ -72,6 +72,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "average=0.99": {"average": 0.99},
     "test_flips": {"test_flips": True},
     "members=3": {"members": 3},
+    "mix=mixup": {"mix": "mixup"},
+    "weight_decay=0.1": {"weight_decay": 0.1},
     "channels=3": {"channels": TABLE.channels},
 }
 
@@ -171,13 +173,13 @@ def run_setting(changes: dict[str, Any], chosen: dict[str, list[PreparedCase]], 
 def train_setting(own: dict[str, Any], chosen: dict[str, list[PreparedCase]], seed: int) -> Network:
     """One network on one deal."""
     channels = own.get("channels", (CHANNEL,))
-    keys = {key: value for key, value in own.items() if key not in (*BASE, "channels")}
+    keys = {key: value for key, value in own.items() if key not in (*BASE, "channels", "mix")}
     return train_network(
         open_network(own["model"], len(channels), seed),
         training=chosen["learnt"],
         validation=chosen["watched"],
         table=TrainTable(**keys),
-        augment=AugmentTable(preset=own["preset"]),
+        augment=AugmentTable(preset=own["preset"], mix=own.get("mix", "none")),
         resolution=Resolution("cpu", "32-true", 1, "channels_last_3d", False, torch.__version__),
         seed=seed,
         channels=channels,
