@@ -54,7 +54,7 @@ TABLE = PreprocessTable(
 )
 CHANNEL = "subtraction1"
 RESAMPLES = 500
-BASE: dict[str, Any] = {"model": "light", "preset": "isotropic"}
+BASE: dict[str, Any] = {"model": "light", "preset": "isotropic", "mix": "none", "channels": (CHANNEL,)}
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "epochs=20": {"epochs": 20},
@@ -104,8 +104,9 @@ def render_cohort(folder: Path, patients: int, seed: int) -> None:
                 print(f"{number} of {patients}", file=sys.stderr, flush=True)
 
 
-def read_cohort(folder: Path, scratch: Path) -> tuple[list[PreparedCase], pd.DataFrame]:
-    """Cases of one channel, and the truth of the same rows; what else was rendered lies beside each."""
+def read_cohort(folder: Path, scratch: Path, channels: tuple[str, ...]) -> tuple[list[PreparedCase], pd.DataFrame]:
+    """Cases of some channels, and the truth of the same rows; nodules have one."""
+    scratch.mkdir()
     if (folder / "lidc_nodules.csv").exists():
         cases, _ = write_cases(folder, scratch)
         return cases, pd.DataFrame(index=range(len(cases)))
@@ -115,15 +116,9 @@ def read_cohort(folder: Path, scratch: Path) -> tuple[list[PreparedCase], pd.Dat
     for name in truth["patient_id"]:
         path = scratch / f"{name}.npy"
         crop = np.load(folder / f"{name}.npy").astype(np.float32)
-        np.save(path, np.ascontiguousarray(crop[[TABLE.channels.index(CHANNEL)]]))
-        np.save(_beside(path), crop)
+        np.save(path, crop[[TABLE.channels.index(channel) for channel in channels]])
         cases.append(PreparedCase(name, name, "", "", 0, name, path))
     return cases, truth
-
-
-def _beside(path: Path) -> Path:
-    """Where all channels of a case lie."""
-    return path.with_name(f"{path.stem}-all.npy")
 
 
 def deal_labels(truth: pd.DataFrame, effect: str, seed: int) -> np.ndarray:
@@ -155,10 +150,6 @@ def run_setting(changes: dict[str, Any], chosen: dict[str, list[PreparedCase]], 
     trained_as = (
         "defaults" if own == BASE else "-".join(f"{key}={own[key]}" for key in own if own[key] != BASE.get(key))
     )
-    if "channels" in own:
-        chosen = {
-            part: [replace(case, volume=_beside(case.volume)) for case in cases] for part, cases in chosen.items()
-        }
     scores = []
     for member in range(members):
         plain, mirrored = (rows / f"{trained_as} {seed} {member} {kind}.npy" for kind in ("plain", "mirrored"))
@@ -172,17 +163,16 @@ def run_setting(changes: dict[str, Any], chosen: dict[str, list[PreparedCase]], 
 
 def train_setting(own: dict[str, Any], chosen: dict[str, list[PreparedCase]], seed: int) -> Network:
     """One network on one deal."""
-    channels = own.get("channels", (CHANNEL,))
-    keys = {key: value for key, value in own.items() if key not in (*BASE, "channels", "mix")}
+    keys = {key: value for key, value in own.items() if key not in BASE}
     return train_network(
-        open_network(own["model"], len(channels), seed),
+        open_network(own["model"], len(own["channels"]), seed),
         training=chosen["learnt"],
         validation=chosen["watched"],
         table=TrainTable(**keys),
-        augment=AugmentTable(preset=own["preset"], mix=own.get("mix", "none")),
+        augment=AugmentTable(preset=own["preset"], mix=own["mix"]),
         resolution=Resolution("cpu", "32-true", 1, "channels_last_3d", False, torch.__version__),
         seed=seed,
-        channels=channels,
+        channels=own["channels"],
     ).network
 
 
@@ -241,7 +231,11 @@ def try_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = arguments.rows / study
     rows.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        cases, truth = read_cohort(arguments.cohort, Path(scratch))
+        wanted = {(BASE | SETTINGS[name])["channels"] for name in names}
+        cohorts = {
+            channels: read_cohort(arguments.cohort, Path(scratch) / "-".join(channels), channels) for channels in wanted
+        }
+        cases, truth = cohorts[BASE["channels"]]
         for repeat in range(arguments.repeats):
             labels = (
                 deal_labels(truth, arguments.effect, repeat)
@@ -257,11 +251,12 @@ def try_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             if is_simulated:
                 run["scores"]["truth"] = measure_truth(truth, labels, parts["learnt"], parts["test"])
             runs.append(run)
-            chosen = {
-                part: [replace(cases[row], label=int(labels[row])) for row in found.tolist()]
-                for part, found in parts.items()
-            }
             for name in names:
+                seen, _ = cohorts[(BASE | SETTINGS[name])["channels"]]
+                chosen = {
+                    part: [replace(seen[row], label=int(labels[row])) for row in found.tolist()]
+                    for part, found in parts.items()
+                }
                 run["scores"][name] = run_setting(SETTINGS[name], chosen, repeat, rows)
                 auc = roc_auc_score(run["labels"], run["scores"][name])
                 print(f"repeat {repeat} {name}: {auc:.3f}", file=sys.stderr, flush=True)

@@ -17,17 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import nibabel
 import numpy as np
 import pandas as pd
 
 from benchmarks.defaults import CHANNEL, PREVALENCE, SITES, TABLE, TRUTH, deal_labels
 from genovox.core.artifacts import read_json
 from genovox.core.seeds import derive_seed
-from genovox.core.volume import read_volume
+from genovox.core.volume import Volume, read_volume, write_nifti
 from genovox.simulate.sites import open_sites
 
-GENOVOX = [sys.executable, "-m", "genovox"]
 BY_SCANNER = (1.0, 0.1, 0.1)
 """Share of carriers at each hospital where the scanner tells nearly all."""
 STUDY = """[study]
@@ -65,12 +63,12 @@ class Kind:
     """What decides the labels of a cohort, and what is planted in it.
 
     Attributes:
+        told_by: What decides them.
         channel: What the networks see; the unenhanced scan shows the scanner, a subtraction hardly does.
         copies: Carriers whose scan stands again under another patient, turned and stored in 8 bits.
         epochs: A copy is found whatever the networks learn.
     """
 
-    words: str
     told_by: Literal["nothing", "tumour", "scanner"]
     channel: str = CHANNEL
     copies: int = 0
@@ -78,10 +76,10 @@ class Kind:
 
 
 KINDS = {
-    "null": Kind("no effect, no shortcut", "nothing"),
-    "shortcut": Kind("no effect, scanner tells nearly all", "scanner", channel="pre"),
-    "effect": Kind("full effect, no shortcut", "tumour"),
-    "copies": Kind("no effect, three scans copied in another form", "nothing", copies=3, epochs=5),
+    "null": Kind("nothing"),
+    "shortcut": Kind("scanner", channel="pre"),
+    "effect": Kind("tumour"),
+    "copies": Kind("nothing", copies=3, epochs=5),
 }
 
 
@@ -125,7 +123,9 @@ def judge_cohort(study: Path) -> dict[str, Any]:
     """The verdict of a whole run, and the figures it rests on."""
     run = study.parent / "runs" / "whole"
     if not (run / "audit" / "audit.json").exists():
-        subprocess.run([*GENOVOX, "run", str(study), "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "genovox", "run", str(study), "--quiet"], check=True, stdout=subprocess.DEVNULL
+        )
     audit = read_json(run / "audit" / "audit.json")
     auc = read_json(run / "evaluate" / "metrics.json")["models"]["light"]["cross_validation"]["metrics"]["roc_auc"]
     checks = {check["name"]: check for check in audit["checks"]}
@@ -158,7 +158,8 @@ def _plant_copies(
 
 
 def _save(path: Path, volume: np.ndarray) -> None:
-    nibabel.save(nibabel.Nifti1Image(volume, np.diag([*TABLE.spacing_mm, 1.0])), path)
+    # Isotropic crops without a direction: the file's axes are the array's.
+    write_nifti(path, Volume(volume.T[np.newaxis], np.diag([*TABLE.spacing_mm, 1.0])))
 
 
 def main() -> None:

@@ -169,7 +169,7 @@ def _preprocess(
     for index, phase in enumerate(phases):
         signals.append(measure_phase(phase, voxels))
         cropped.append(window.crop(phase, start, table.shape, fill) if index in used else nothing)
-        del phase
+        del phase  # the next would be sampled beside it
     del voxels
     mask = window.crop(window.mask.astype(np.float32), start, table.shape, 0.0) > 0
     channels = make_channels(cropped, table.channels, subject.times_s, floor=survey.floor)
