@@ -28,7 +28,7 @@ STRATA = 5
 ENOUGH_EXCEEDED = 25
 """Deals at least as good as the observed one after which p is known to be large, and no more are made."""
 UNASKED = "the networks were not trained without a hospital"
-LEAVE_OUT = "Ask for it: genovox audit STUDY --leave-sites-out, the price of about one training."
+LEAVE_OUT = "Leave each hospital out in turn: genovox audit STUDY --leave-sites-out, the price of about one training."
 TOO_SMALL = (
     f"no hospital has {FEWEST_LEFT_OUT} patients of each class, with as many elsewhere: with fewer, one patient moves "
     "its AUC by more than 0.2"
