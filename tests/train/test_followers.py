@@ -37,15 +37,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs" / "small"
 
 
-def _environment(rank: int, port: int) -> dict[str, str]:
-    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+def _environment(rank: int, port: int, machines: int) -> dict[str, str]:
+    here = 2 // machines
+    places = {"RANK": rank, "LOCAL_RANK": rank % here, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": here, "MASTER_PORT": port}
     content = {name: str(value) for name, value in places.items()}
     path = os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)])
     return os.environ | content | {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test", "PYTHONPATH": path}
 
 
 @contextmanager
-def _start_two(*arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
+def _start_two(*arguments: str, machines: int = 1) -> Iterator[list[subprocess.Popen[str]]]:
     """Two processes as torchrun starts them, but nobody ends one where the other has ended."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -53,7 +54,7 @@ def _start_two(*arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
     processes = [
         subprocess.Popen(
             [sys.executable, *arguments],
-            env=_environment(rank, port),
+            env=_environment(rank, port, machines),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -78,8 +79,8 @@ def test_a_command_of_one_process_is_together_with_itself() -> None:
     assert are_together()
 
 
-def _compare(folder: Path, device: str, tolerance: float) -> None:
-    with _start_two(str(SCRIPT), "compare", str(folder), device) as processes:
+def _compare(folder: Path, device: str, tolerance: float, machines: int = 1) -> None:
+    with _start_two(str(SCRIPT), "compare", str(folder), device, machines=machines) as processes:
         codes, said = _finish(processes)
     assert codes == [0, 0], said
     found = json.loads((folder / "found.json").read_text())
@@ -96,6 +97,11 @@ def _compare(folder: Path, device: str, tolerance: float) -> None:
 
 def test_two_processes_train_the_network_that_one_does(tmp_path: Path) -> None:
     _compare(tmp_path, "cpu", 1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_two_processes_on_one_gpu_train_the_network_that_one_does(tmp_path: Path) -> None:
+    _compare(tmp_path, "cuda", 1e-3, machines=2)  # each believes that the GPU is its machine's own
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")

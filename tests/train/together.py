@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed
 
 from genovox.core.errors import DataError
 from genovox.core.sections import AugmentTable, TrainTable
@@ -113,5 +114,7 @@ def fail(folder: Path, rank: int) -> int:
 
 
 if __name__ == "__main__":
+    if torch.cuda.device_count() < 2:
+        distributed.is_nccl_available = lambda: False  # it refuses two processes on one GPU, gloo does not
     place = Path(sys.argv[2])
     sys.exit(run_together(lambda: compare(place) if sys.argv[1] == "compare" else fail(place, int(sys.argv[1]))))

@@ -65,7 +65,7 @@ def keep_tiny_grids_in_fp32(network: nn.Module, example: Tensor) -> list[str]:
     convolutions = {name: module for name, module in network.named_modules() if type(module) is nn.Conv3d}
     handles = [module.register_forward_hook(watch(name)) for name, module in convolutions.items()]
     was_training = network.training
-    network.eval()(example)
+    network.eval()(example.to(next(network.parameters()).device))
     network.train(was_training)
     for handle in handles:
         handle.remove()
