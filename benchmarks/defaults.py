@@ -170,7 +170,7 @@ def train_setting(own: dict[str, Any], chosen: dict[str, list[PreparedCase]], se
         validation=chosen["watched"],
         table=TrainTable(**keys),
         augment=AugmentTable(preset=own["preset"], mix=own["mix"]),
-        resolution=Resolution("cpu", "32-true", 1, "channels_last_3d", False, torch.__version__),
+        resolution=Resolution("cpu", "32-true", 1, False, torch.__version__),
         seed=seed,
         channels=own["channels"],
     ).network

@@ -6,7 +6,7 @@ A job is a network, channels x side of its cubes, and a batch. genovox trains as
 channels last, augmentation ``isotropic`` on the GPU); the other side is the loop of a tutorial, eager float32 from a
 data loader with four workers, which augments nothing. Both take turns, times are medians. A GPU is busy while any
 kernel runs: their union by torch's profiler, as a share of the time taken without it. The parts are timed alone:
-reading and pinning, augmenting batches that lie on the GPU, and the network's forward and backward pass and step.
+reading from files to the GPU, augmenting batches that lie there, and the network's forward and backward pass and step.
 Prints one JSON object.
 """
 
@@ -22,17 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Generator, nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.memory import write_cases
 from benchmarks.train import Volumes
-from genovox.augment.draws import open_generators
-from genovox.augment.pipeline import build_augmentation
 from genovox.core.sections import AugmentTable, TrainTable
+from genovox.dataset.augmented import Augmented
 from genovox.dataset.cases import PreparedCase, load_batch
 from genovox.dataset.loader import iterate_training
+from genovox.dataset.shelf import Shelf
 from genovox.learning.loop import train_network
+from genovox.learning.precision import choose_layout
 from genovox.learning.resolution import Resolution, resolve
 from genovox.models.blocks import Network
 from genovox.models.build import build_network
@@ -98,23 +99,23 @@ def measure_busy(work: Callable[[], object]) -> float:
 def time_parts(network: Network, cases: list[PreparedCase], batch: int) -> dict[str, float]:
     """Milliseconds a batch of each part, alone."""
     placed = load_batch(cases[:batch]).cuda()
-    augmentation = build_augmentation(PRESET)
-    names = [case.case_id for case in cases[:batch]]
-    network = network.cuda().train().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    augmented = Augmented(PRESET, (), 0)
+    layout = choose_layout(network, "bf16-mixed")
+    network = network.cuda().train().to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), RATE, fused=True)
 
     def compute(_: int) -> None:
         for _ in range(BATCHES):
             with torch.autocast("cuda", torch.bfloat16):
-                logits = network(placed.contiguous(memory_format=torch.channels_last_3d))
+                logits = network(placed.contiguous(memory_format=layout))
             loss = logits.float().square().mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
 
     parts: dict[str, Callable[[int], object]] = {
-        "read": lambda turn: list(iterate_training(cases, batch, torch.Generator().manual_seed(turn), pinned=True)),
-        "augment": lambda turn: [augmentation(placed, open_generators(turn, n, names)) for n in range(BATCHES)],
+        "read": lambda turn: list(iterate_training(cases, batch, Generator().manual_seed(turn), shelf=Shelf("cuda"))),
+        "augment": lambda turn: [augmented(BATCHES * turn + n, placed, cases[:batch]) for n in range(BATCHES)],
         "compute": compute,
     }
     times = {name: [time_synchronised(partial(part, turn)) for turn in range(4)] for name, part in parts.items()}

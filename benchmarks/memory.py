@@ -51,7 +51,7 @@ def train_alone(name: str, shape: tuple[int, int, int, int], batch: int, queue: 
             validation=cases[2 * batch :],
             table=TrainTable(epochs=1, batch_size=batch, warmup_epochs=0),
             augment=AugmentTable(preset="isotropic"),
-            resolution=Resolution("cpu", "32-true", 1, "channels_last_3d", False, torch.__version__),
+            resolution=Resolution("cpu", "32-true", 1, False, torch.__version__),
             seed=0,
             channels=CHANNELS,
         )

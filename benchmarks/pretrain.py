@@ -68,7 +68,7 @@ def run_repeat(
     kept = tested | learnt | watched
     others = [case for case in (*labelled, *unlabelled) if case.patient_id not in kept]
     scans = [others[index] for index in random.permutation(len(others))[: arguments.scans]]
-    resolution = Resolution("cpu", "32-true", arguments.threads, "channels_last_3d", False, torch.__version__)
+    resolution = Resolution("cpu", "32-true", arguments.threads, False, torch.__version__)
     torch.manual_seed(repeat)
     fresh = build_network(arguments.network, 1)
     started = time.perf_counter()

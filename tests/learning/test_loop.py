@@ -15,7 +15,8 @@ from genovox.learning.loop import TrainedNetwork, score_cases, train_network
 from genovox.learning.resolution import Resolution
 from genovox.models.build import build_network
 
-RESOLUTION = Resolution("cpu", "32-true", 1, "contiguous", compile=False, torch=torch.__version__)
+RESOLUTION = Resolution("cpu", "32-true", 1, compile=False, torch=torch.__version__)
+DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,14 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
 
 
 def _train(
-    cases: list[PreparedCase], table: TrainTable, seed: int = 1, mix: str = "none", precision: str = "32-true"
+    cases: list[PreparedCase],
+    table: TrainTable,
+    seed: int = 1,
+    *,
+    mix: str = "none",
+    precision: str = "32-true",
+    device: str = "cpu",
+    preset: str = "none",
 ) -> TrainedNetwork:
     torch.manual_seed(seed)
     return train_network(
@@ -42,25 +50,35 @@ def _train(
         training=cases[:20],
         validation=cases[20:],
         table=table,
-        augment=AugmentTable.model_validate({"preset": "none", "mix": mix}),
-        resolution=replace(RESOLUTION, precision=precision),  # type: ignore[arg-type]
+        augment=AugmentTable.model_validate({"preset": preset, "mix": mix}),
+        resolution=replace(RESOLUTION, precision=precision, device=device),  # type: ignore[arg-type]
         seed=seed,
     )
 
 
-def test_learns_what_can_be_learnt(cases: list[PreparedCase]) -> None:
-    trained = _train(cases, TrainTable(epochs=12, batch_size=4, learning_rate=3e-3, warmup_epochs=1))
-    scores = score_cases(trained.network, cases[20:], "cpu", 4)
+@pytest.mark.parametrize("device", DEVICES)
+def test_learns_what_can_be_learnt(cases: list[PreparedCase], device: str) -> None:
+    trained = _train(cases, TrainTable(epochs=12, batch_size=4, learning_rate=3e-3, warmup_epochs=1), device=device)
+    scores = score_cases(trained.network, cases[20:], device, 4)
     assert min(scores[1::2]) > max(scores[::2])
     assert trained.history[-1].training_loss < trained.history[0].training_loss
 
 
-def test_same_seed_same_weights_other_seed_others(cases: list[PreparedCase]) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_same_seed_same_weights_other_seed_others(cases: list[PreparedCase], device: str) -> None:
     table = TrainTable(epochs=2, batch_size=8)
-    first, again, other = (_train(cases, table, seed) for seed in (1, 1, 2))
+    first, again, other = (_train(cases, table, seed, preset="isotropic", device=device) for seed in (1, 1, 2))
     for name, value in first.network.state_dict().items():
         assert torch.equal(value, again.network.state_dict()[name])
-    assert score_cases(first.network, cases, "cpu", 8) != score_cases(other.network, cases, "cpu", 8)
+    assert score_cases(first.network, cases, device, 8) != score_cases(other.network, cases, device, 8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_trains_as_the_cpu_does(cases: list[PreparedCase]) -> None:
+    table = TrainTable(epochs=3, batch_size=4)
+    one, other = (_train(cases, table, device=device) for device in ("cpu", "cuda"))
+    for here, there in zip(one.history, other.history, strict=True):
+        assert there.validation_loss == pytest.approx(here.validation_loss, abs=2e-3)
 
 
 def test_keeps_the_epoch_with_the_lowest_validation_loss_and_stops(cases: list[PreparedCase]) -> None:
@@ -89,11 +107,12 @@ def test_the_last_epoch_is_kept_where_the_study_says_so(cases: list[PreparedCase
     assert measured == pytest.approx(trained.history[-1].validation_loss, rel=1e-4)
 
 
-def test_a_loss_that_explodes_is_one_clear_error(cases: list[PreparedCase], tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_loss_that_explodes_is_one_clear_error(cases: list[PreparedCase], tmp_path: Path, device: str) -> None:
     np.save(tmp_path / "huge.npy", np.full((1, 16, 16, 16), 3e38, np.float32))
     broken = PreparedCase("huge", "p", "", "", 1, "key", tmp_path / "huge.npy")
     with pytest.raises(DataError, match="must stay finite, it did not in the batch of"):
-        _train([*cases[:5], broken, *cases[6:]], TrainTable(epochs=1, batch_size=4))
+        _train([*cases[:5], broken, *cases[6:]], TrainTable(epochs=1, batch_size=4), device=device)
 
 
 def test_scores_do_not_depend_on_company(cases: list[PreparedCase]) -> None:

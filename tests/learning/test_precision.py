@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from genovox.learning.precision import Float32Conv3d, choose_precision, keep_tiny_grids_in_fp32
+from genovox.learning.precision import (
+    Float32Conv3d,
+    Precision,
+    choose_layout,
+    choose_precision,
+    keep_tiny_grids_in_fp32,
+)
 from genovox.models.build import build_network
 
 
@@ -55,3 +61,18 @@ def test_larger_grids_stay_as_they_are(side: int) -> None:
     network = nn.Sequential(nn.Conv3d(1, 2, 3, padding=1))
     assert keep_tiny_grids_in_fp32(network, torch.randn(1, 1, side, side, side)) == []
     assert type(network[0]) is nn.Conv3d
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "layout"),
+    [
+        ("light", "32-true", torch.channels_last_3d),
+        ("light", "bf16-mixed", torch.contiguous_format),
+        ("light-batchnorm", "bf16-mixed", torch.channels_last_3d),
+        ("resnet10", "bf16-mixed", torch.channels_last_3d),
+    ],
+)
+def test_group_norm_in_bf16_keeps_the_channels_first(
+    name: str, precision: Precision, layout: torch.memory_format
+) -> None:
+    assert choose_layout(build_network(name, 1), precision) == layout

@@ -39,7 +39,7 @@ def test_a_record_of_another_machine_is_read_as_it_is(tmp_path: Path) -> None:
 
 def test_a_record_with_unknown_fields_is_made_anew(tmp_path: Path) -> None:
     write_json(tmp_path / "resolved.json", {"device": "cpu", "of_a_later_version": 1})
-    assert resolve(tmp_path, "cpu", TABLE).precision == "32-true"
+    assert resolve(tmp_path, "cpu", TABLE) == resolve(tmp_path / "new", "cpu", TABLE)
 
 
 def test_another_torch_decides_anew(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from genovox.learning.resolution import Resolution
 from genovox.models.build import build_network
 from genovox.pretrain.masked import Filling, draw_hidden, pretrain_network
 
-RESOLUTION = Resolution("cpu", "32-true", 1, "channels_last_3d", compile=False, torch=torch.__version__)
+RESOLUTION = Resolution("cpu", "32-true", 1, compile=False, torch=torch.__version__)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_a_fold_trains_and_scores_with_its_own_map(cases: list[PreparedCase], tm
         table=TrainTable(epochs=1, batch_size=2),
         preprocess=NYUL,
         augment=AugmentTable(preset="none"),
-        resolution=Resolution("cpu", "32-true", 1, "contiguous", compile=False, torch=torch.__version__),
+        resolution=Resolution("cpu", "32-true", 1, compile=False, torch=torch.__version__),
         start=Start("light"),
         columns=None,
         encoder_seed=1,

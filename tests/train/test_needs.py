@@ -13,7 +13,7 @@ from genovox.learning.resolution import Resolution
 from genovox.train.memory import available_mb, estimate_training
 from genovox.train.needs import count_workers, list_needs, suggest_settings
 
-RESOLUTION = Resolution("cpu", "32-true", 1, "channels_last_3d", compile=False, torch=torch.__version__)
+RESOLUTION = Resolution("cpu", "32-true", 1, compile=False, torch=torch.__version__)
 MEASURE = """
 import sys, torch
 import genovox.train.fold  # what a fold's process holds before its network

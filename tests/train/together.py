@@ -66,7 +66,7 @@ def describe_job(training: list[PreparedCase], validation: list[PreparedCase], *
         "validation": validation,
         "table": TrainTable.model_validate({"epochs": 2, "batch_size": 4, "warmup_epochs": 0} | settings),
         "augment": AugmentTable.model_validate({"preset": "light", "mix": mix}),
-        "resolution": Resolution(device, precision, 1, "contiguous", compile=False, torch=torch.__version__),
+        "resolution": Resolution(device, precision, 1, compile=False, torch=torch.__version__),
         "seed": 5,
     }
 

@@ -141,7 +141,10 @@ class Motion:
         values = widen(sample)
         shape = (values.shape[1], values.shape[2], values.shape[3])
         moved = [
-            resample(values, places_of(matrix.to(values), shift.to(values), None, shape, 1.0))
+            resample(
+                values,
+                places_of(matrix.to(values.dtype), shift.to(values.dtype), None, shape, 1.0, device=values.device),
+            )
             for matrix, shift in (before, after)
         ]
         return join_poses(values, moved[0], moved[1], starts, axis).to(sample.dtype)

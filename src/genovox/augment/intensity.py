@@ -115,7 +115,7 @@ class Noise:
             return sample
         values = widen(sample)
         sd = values.std(dim=SPACE, keepdim=True, correction=0) * fraction
-        noise = torch.randn(values.shape, generator=generator, device=generator.device).to(values)
+        noise = torch.randn(values.shape, generator=_beside(values, generator), device=values.device).to(values)
         return noise.mul_(sd).add_(values).to(sample.dtype)
 
 
@@ -184,6 +184,14 @@ class LowResolution:
         coarse = functional.interpolate(widen(sample).unsqueeze(0), size, mode="area")
         fine = functional.interpolate(coarse, sample.shape[1:], mode="trilinear", align_corners=False)
         return fine.squeeze(0).to(sample.dtype)
+
+
+def _beside(values: Tensor, generator: Generator) -> Generator:
+    """A generator on the device of a sample: millions of voxels drawn on a CPU keep a GPU waiting."""
+    if values.device == generator.device:
+        return generator
+    seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
+    return Generator(values.device).manual_seed(int(seed))
 
 
 def signed_gamma(sample: Tensor, exponent: float) -> Tensor:

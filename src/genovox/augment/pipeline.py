@@ -46,14 +46,18 @@ class Augmentation:
     spatial: tuple[Transform, ...] = ()
     scanner: tuple[Transform, ...] = ()
 
-    def __call__(self, batch: Tensor, generators: Sequence[Generator]) -> Tensor:
+    def __call__(
+        self, batch: Tensor, generators: Sequence[Generator], masks: Sequence[Sequence[bool]] | None = None
+    ) -> Tensor:
         """Augment a batch; the input is not changed.
 
         A sample's result depends on the sample and its generator alone, bit for bit, whatever its company.
 
         Args:
             batch: Shape (B, C, D, H, W), floating point, CPU or GPU.
-            generators: One a sample. On the CPU they give the same transforms on every device.
+            generators: One a sample. On the CPU they give the same transforms on every device, but for noise, whose
+                voxels are drawn where they are added.
+            masks: What ``find_masks`` says of each sample, where that is known.
 
         Returns:
             Shape, dtype and device of ``batch``.
@@ -64,11 +68,11 @@ class Augmentation:
         self._check(batch, len(generators))
         if not (self.contrast or self.spatial or self.scanner):
             return batch
-        return torch.stack([self._augment(*pair) for pair in zip(batch, generators, strict=True)])
+        known = masks or [find_masks(sample) for sample in batch]
+        return torch.stack([self._augment(*each) for each in zip(batch, generators, known, strict=True)])
 
-    def _augment(self, stored: Tensor, generator: Generator) -> Tensor:
+    def _augment(self, stored: Tensor, generator: Generator, masks: Sequence[bool]) -> Tensor:
         sample = widen(stored)
-        masks = [is_mask(channel) for channel in sample]
         if not any(masks):
             sample = _apply(self.contrast, sample, generator)
         sample = _apply(self.spatial, sample, generator)
@@ -110,6 +114,11 @@ class Augmentation:
                 f"augmentation was built for {len(self.channels)} channels ({', '.join(self.channels)}), "
                 f"the batch has {batch.shape[1]}; name each channel"
             )
+
+
+def find_masks(sample: Tensor) -> list[bool]:
+    """Whether each channel of a sample (C, D, H, W) is a mask."""
+    return [is_mask(channel) for channel in sample]
 
 
 def is_mask(channel: Tensor) -> bool:

@@ -6,6 +6,7 @@ share its transform: a phase moved on its own would forge enhancement.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -108,11 +109,12 @@ class Warp:
         shift = signs * (shift if moved else torch.zeros_like(shift))
         values = widen(sample)
         places = places_of(
-            matrix.to(values),
-            shift.to(values),
-            lattice.to(values) if bent else None,
+            matrix.to(values.dtype),
+            shift.to(values.dtype),
+            lattice.to(values.dtype) if bent else None,
             shape,
             self.elastic_spacing_voxels,
+            device=values.device,
         )
         return resample(values, places).to(sample.dtype)
 
@@ -149,7 +151,13 @@ def lattice_points(side: int, spacing_voxels: float) -> int:
 
 
 def places_of(
-    matrix: Tensor, shift: Tensor, lattice: Tensor | None, shape: tuple[int, int, int], spacing_voxels: float
+    matrix: Tensor,
+    shift: Tensor,
+    lattice: Tensor | None,
+    shape: tuple[int, int, int],
+    spacing_voxels: float,
+    *,
+    device: torch.device | None = None,
 ) -> Tensor:
     """Where each voxel is read: ``matrix (p + displacement(p)) + shift`` for a voxel p counted from the centre.
 
@@ -164,6 +172,7 @@ def places_of(
             ``lattice_points``; None for an affine map.
         shape: (D, H, W) of the field.
         spacing_voxels: Distance of control points.
+        device: Where the field is wanted, if not where ``matrix`` lies: the few control points are computed there.
 
     Returns:
         Voxel indices from 0 along (z, y, x), which may lie outside the array: shape (D, 3, H, W).
@@ -183,7 +192,8 @@ def places_of(
         points = points + lattice
     centre = (matrix.new_tensor(shape) - 1) / 2
     control = torch.einsum("ij,jzyx->izyx", matrix, points) + (shift + centre).view(3, 1, 1, 1)
-    depth, height, width = (_spline_weights(side, spacing, control) for side in shape)
+    control = control.to(device or control.device, non_blocking=True)
+    depth, height, width = (_spline_weights(side, spacing, control.dtype, control.device) for side in shape)
     field = torch.matmul(control, width.T)
     field = torch.matmul(height, field).transpose(0, 1)
     return (depth @ field.reshape(field.shape[0], -1)).view(shape[0], 3, *shape[1:])
@@ -201,9 +211,8 @@ def resample(sample: Tensor, places: Tensor) -> Tensor:
     """
     if sample.device.type == "cpu" and sample.shape[1] > 1:
         return _resample_in_planes(sample, places)
-    sides = places.new_tensor(sample.shape[1:]).view(1, 3, 1, 1)
-    # grid_sample without aligned corners: an array spans [-1, 1] on each axis, so voxels scale by 2 / side.
-    grid = ((2 * places + 1) / sides - 1).flip(1).permute(0, 2, 3, 1)
+    scale, shift = _grid_of_voxels(tuple(sample.shape[1:]), places.dtype, places.device)
+    grid = torch.addcmul(shift, places, scale).flip(1).permute(0, 2, 3, 1)
     return functional.grid_sample(
         sample.unsqueeze(0), grid.unsqueeze(0), mode="bilinear", padding_mode="border", align_corners=False
     ).squeeze(0)
@@ -247,11 +256,22 @@ def _resample_in_planes(sample: Tensor, places: Tensor) -> Tensor:
     return out
 
 
-def _spline_weights(side: int, spacing_voxels: float, like: Tensor) -> Tensor:
+@lru_cache(32)
+def _grid_of_voxels(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What scales and shifts voxel indices along (z, y, x) to ``grid_sample``'s places, each (1, 3, 1, 1).
+
+    Without aligned corners an array spans [-1, 1] on each axis: a voxel is 2 / side wide.
+    """
+    sides = torch.tensor(shape, dtype=dtype).view(1, 3, 1, 1)
+    return (2 / sides).to(device), (1 / sides - 1).to(device)
+
+
+@lru_cache(64)
+def _spline_weights(side: int, spacing_voxels: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Weights of the control points at each voxel of an axis, shape (side, points)."""
-    places = torch.arange(side, dtype=like.dtype, device=like.device) / spacing_voxels
+    places = torch.arange(side, dtype=dtype) / spacing_voxels
     first = places.floor().long()
     t = places - first
     weights = torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], dim=1)
-    matrix = like.new_zeros(side, lattice_points(side, spacing_voxels))
-    return matrix.scatter_(1, first.unsqueeze(1) + torch.arange(4, device=like.device), weights / 6)
+    matrix = torch.zeros(side, lattice_points(side, spacing_voxels), dtype=dtype)
+    return matrix.scatter_(1, first.unsqueeze(1) + torch.arange(4), weights / 6).to(device)

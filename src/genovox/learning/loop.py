@@ -4,26 +4,29 @@ import copy
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Generator, Tensor, nn
 
-from genovox.augment.draws import open_generators
 from genovox.augment.mixing import MIXTURES
-from genovox.augment.pipeline import build_augmentation
 from genovox.core.errors import DataError, UsageError
 from genovox.core.sections import AugmentTable, TrainTable
+from genovox.dataset.augmented import Augmented
 from genovox.dataset.cases import PreparedCase, load_batch
 from genovox.dataset.loader import count_batches, iterate_in_order, iterate_training
 from genovox.dataset.ranks import ALONE, Ranks, share_dropout
+from genovox.dataset.shelf import Shelf
 from genovox.learning.averaging import RunningMean
 from genovox.learning.journal import EpochRecord
 from genovox.learning.losses import BinaryLoss
-from genovox.learning.precision import keep_tiny_grids_in_fp32
+from genovox.learning.precision import choose_layout, keep_tiny_grids_in_fp32
 from genovox.learning.resolution import Resolution
 from genovox.learning.schedule import Schedule
 from genovox.learning.transfer import group_parameters, thaw
@@ -35,10 +38,6 @@ FORMAT = 1
 """Raised by one whenever the same seed and settings give other weights: finished folds are then trained anew."""
 MIRROR_DIMENSION = -1
 """x, left to right, in a batch (B, C, D, H, W)."""
-MEMORY_FORMATS: Mapping[str, torch.memory_format] = {
-    "contiguous": torch.contiguous_format,
-    "channels_last_3d": torch.channels_last_3d,
-}
 
 
 @dataclass(frozen=True)
@@ -140,6 +139,15 @@ def train_network(
     return TrainedNetwork(network.eval(), history, stopped)
 
 
+class _Unread(NamedTuple):
+    """A number that a step made, on the device: a loss, the mean over some cases, or the norm of a gradient."""
+
+    what: str
+    value: Tensor
+    case_ids: list[str]
+    cases: int | None = None
+
+
 class _Training:
     """What the epochs of one training share."""
 
@@ -159,16 +167,17 @@ class _Training:
         self.ranks = ranks
         self.fabric, self.training, self.table, self.seed = fabric, training, table, seed
         self.network = network
-        self.memory_format = MEMORY_FORMATS[resolution.memory_format]
+        self.layout = choose_layout(network, resolution.precision)
+        self.shelf = Shelf(fabric.device, keeps=True)
         self.order = Generator().manual_seed(seed)
-        self.augmentation = build_augmentation(augment.preset, channels)
+        self.augmented = Augmented(augment.preset, channels, seed)
         self.mix = MIXTURES[augment.mix]
         self.patients = {case.case_id: case.patient_id for case in training}
         positives = sum(case.label for case in training)
         self.loss = BinaryLoss(table.loss, positives, len(training) - positives, smoothing=table.label_smoothing).to(
             fabric.device
         )
-        network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        network.to(memory_format=self.layout)  # type: ignore[call-overload]
         if resolution.precision == "bf16-mixed":
             keep_tiny_grids_in_fp32(network, load_batch(training[:1]))
         self.dropouts = share_dropout(network) if ranks.size > 1 else []
@@ -180,7 +189,9 @@ class _Training:
         )
         module: nn.Module = torch.compile(network) if resolution.compile else network  # type: ignore[assignment]
         self.module, self.optimizer = fabric.setup(module, optimizer)
-        self.pinned = fabric.device.type == "cuda"
+        # A GPU is asked for the loss and the gradient of a step only while it works on the next: it never waits for us.
+        self.patience = 2 if fabric.device.type == "cuda" else 0
+        self.unread: deque[_Unread] = deque()
         self.mean = RunningMean(network, table.average)
 
     def train_epoch(self, epoch: int, schedule: Schedule) -> float:
@@ -197,7 +208,14 @@ class _Training:
         count = count_batches(len(self.training), self.table.batch_size)
         # A mixture needs partners: each process then reads the whole batch, and takes its share of what was mixed.
         readers = ALONE if self.mix else self.ranks
-        batches = iterate_training(self.training, self.table.batch_size, self.order, ranks=readers, pinned=self.pinned)
+        batches = iterate_training(
+            self.training,
+            self.table.batch_size,
+            self.order,
+            ranks=readers,
+            shelf=self.shelf,
+            prepare=partial(self.augmented, epoch),
+        )
         for number, (volumes, labels, case_ids) in enumerate(batches):
             place = number % self.table.accumulate
             if place == 0:
@@ -206,40 +224,55 @@ class _Training:
                 in_step = []
             in_step += case_ids
             batches_a_step = min(self.table.accumulate, count - number + place)
-            total += self._follow_gradient(epoch, volumes, labels, case_ids, batches_a_step)
+            self._follow_gradient(volumes, labels, case_ids, batches_a_step)
+            total += self._look_back(self.patience)
             if place + 1 == batches_a_step:
                 self._step(in_step)
-        return total / len(self.training)
+        return (total + self._look_back(0)) / len(self.training)
 
-    def _follow_gradient(
-        self, epoch: int, volumes: Tensor, labels: Tensor, case_ids: list[str], batches_a_step: int
-    ) -> float:
-        """Add a batch's part of a step's gradient; the batch's loss, summed over its cases."""
+    def _follow_gradient(self, batch: Tensor, labels: Tensor, case_ids: list[str], batches_a_step: int) -> None:
+        """Add a batch's part of a step's gradient."""
         share = self.ranks.take_share(len(case_ids))
-        read = case_ids if self.mix else case_ids[share.rows]
-        batch = self.augmentation(self.fabric.to_device(volumes), open_generators(self.seed, epoch, read))
         targets = labels
         if self.mix is not None:
             batch, targets = self.mix(batch, labels, [self.patients[name] for name in case_ids], self.order)
             batch, targets = batch[share.rows], targets[share.rows]
         for dropout in self.dropouts:
             dropout.cases, dropout.share = len(case_ids), share
-        logits = self.module(batch.contiguous(memory_format=self.memory_format))
+        logits = self.module(batch.contiguous(memory_format=self.layout))
         loss = self.loss(logits, self.fabric.to_device(targets))
-        total = self.ranks.add(float(loss.item()) * share.count)
-        if not math.isfinite(total):
-            raise NonFiniteError(f"the loss must stay finite, it did not in the batch of {', '.join(case_ids)}")
+        self.unread.append(_Unread("the loss", loss.detach(), case_ids, share.count))
         self.fabric.backward(loss * share.weight / batches_a_step)
-        return total
 
     def _step(self, case_ids: list[str]) -> None:
         norm = self.fabric.clip_gradients(
             self.module, self.optimizer, max_norm=self.table.gradient_norm, error_if_nonfinite=False
         )
-        if norm is not None and not math.isfinite(float(norm)):
-            raise NonFiniteError(f"gradients must stay finite, they did not in the batch of {', '.join(case_ids)}")
+        assert norm is not None
+        self.unread.append(_Unread("the gradient", norm, case_ids))
         self.optimizer.step()
         self.mean.update()
+
+    def _look_back(self, patience: int) -> float:
+        """Loss, summed over cases, of what is looked at now.
+
+        Args:
+            patience: How much of the newest is left for later.
+
+        Raises:
+            NonFiniteError: Naming the cases of the batch.
+        """
+        total = 0.0
+        while len(self.unread) > patience:
+            unread = self.unread.popleft()
+            value = float(unread.value.item())
+            if unread.cases is not None:
+                value = self.ranks.add(value * unread.cases)
+                total += value
+            if not math.isfinite(value):
+                names = ", ".join(unread.case_ids)
+                raise NonFiniteError(f"{unread.what} must stay finite, it did not in the batch of {names}")
+        return total
 
     def _set_rate(self, factor: float) -> None:
         for group in self.optimizer.param_groups:
@@ -257,11 +290,11 @@ class _Training:
         self.loss.eval()
         total = 0.0
         size = self.table.batch_size
-        batches = iterate_in_order(cases, size, ranks=self.ranks, pinned=self.pinned)
+        batches = iterate_in_order(cases, size, ranks=self.ranks, shelf=self.shelf)
         for number, (volumes, labels) in enumerate(batches):
             batch = cases[number * size : (number + 1) * size]
             with self.fabric.autocast():
-                logits = network(self.fabric.to_device(volumes).contiguous(memory_format=self.memory_format))
+                logits = network(volumes.contiguous(memory_format=self.layout))
             loss = float(self.loss(logits.float(), self.fabric.to_device(labels)).item())
             value = self.ranks.add(loss * self.ranks.take_share(len(batch)).count)
             if not math.isfinite(value):
@@ -323,8 +356,7 @@ def score_cases(
     """
     network = network.to(device).eval()
     scores: list[float] = []
-    for volumes, _ in iterate_in_order(cases, batch_size, pinned=device == "cuda"):
-        batch = volumes.to(device, non_blocking=True)
+    for batch, _ in iterate_in_order(cases, batch_size, shelf=Shelf(device)):
         score = torch.sigmoid(network(batch).double())
         if flips:
             score = (score + torch.sigmoid(network(batch.flip(MIRROR_DIMENSION)).double())) / 2

@@ -26,6 +26,16 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: str) -> Pr
     return "bf16-mixed" if wanted == "bf16" else "32-true"
 
 
+def choose_layout(network: nn.Module, precision: Precision) -> torch.memory_format:
+    """Order of axes in memory a network trains fast in: channels last, save for group norm in bf16.
+
+    The gradient of torch's group norm takes 15 times as long with channels last in bf16 (2.11 and 2.13 on a CPU), and
+    half of a small network's step.
+    """
+    has_group_norm = any(isinstance(module, nn.GroupNorm) for module in network.modules())
+    return torch.contiguous_format if has_group_norm and precision == "bf16-mixed" else torch.channels_last_3d
+
+
 def _multiplies_bf16() -> bool:
     # torch computes in bf16 on every CPU, but converts at each step where there is no instruction: slower than fp32.
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001

@@ -13,6 +13,7 @@ from genovox.core.artifacts import atomic_path
 from genovox.core.volume import Array
 from genovox.dataset.cases import PreparedCase
 from genovox.dataset.loader import iterate_in_order
+from genovox.dataset.shelf import Shelf
 from genovox.learning.journal import EpochRecord
 from genovox.learning.loop import TrainedNetwork
 from genovox.learning.losses import BinaryLoss
@@ -32,8 +33,8 @@ def pool_features(network: Network, cases: Sequence[PreparedCase], device: str, 
 
     network = network.to(device).eval()
     handle = network.fc.register_forward_pre_hook(keep)
-    for volumes, _ in iterate_in_order(cases, batch_size):
-        network(volumes.to(device))
+    for volumes, _ in iterate_in_order(cases, batch_size, shelf=Shelf(device)):
+        network(volumes)
     handle.remove()
     return torch.cat(pooled).numpy()
 

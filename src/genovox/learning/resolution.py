@@ -27,7 +27,6 @@ class Resolution:
         device: ``cpu`` or ``cuda``.
         precision: Fabric's name of the number format.
         threads: Threads a fold; ``--workers`` never changes it.
-        memory_format: Order of a tensor's axes in memory.
         compile: Whether networks are compiled.
         torch: Version of torch.
     """
@@ -35,7 +34,6 @@ class Resolution:
     device: str
     precision: Precision
     threads: int
-    memory_format: str
     compile: bool
     torch: str
 
@@ -70,7 +68,6 @@ def resolve(folder: Path, device: str, table: TrainTable) -> Resolution:
         device=chosen,
         precision=choose_precision(table.precision, chosen),
         threads=max(1, (os.cpu_count() or 1) // FOLDS_AT_ONCE),
-        memory_format="channels_last_3d",
         compile=table.compile,
         torch=torch.__version__,
     )

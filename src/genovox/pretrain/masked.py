@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from genovox.augment.draws import open_generators
-from genovox.augment.pipeline import build_augmentation
 from genovox.core.errors import DataError
 from genovox.core.sections import AugmentTable, PretrainTable
+from genovox.dataset.augmented import Augmented
 from genovox.dataset.cases import PreparedCase, load_batch
-from genovox.dataset.loader import iterate_training
+from genovox.dataset.loader import iterate_in_order, iterate_training
+from genovox.dataset.shelf import Shelf
 from genovox.learning.journal import EpochRecord
-from genovox.learning.loop import MEMORY_FORMATS, TrainedNetwork, open_fabric
-from genovox.learning.precision import keep_tiny_grids_in_fp32
+from genovox.learning.loop import TrainedNetwork, open_fabric
+from genovox.learning.precision import choose_layout, keep_tiny_grids_in_fp32
 from genovox.learning.resolution import Resolution
 from genovox.learning.schedule import Schedule
 from genovox.models.blocks import Network
@@ -66,7 +68,8 @@ def pretrain_network(
     fabric = open_fabric(resolution)
     torch.manual_seed(seed)
     order = Generator().manual_seed(seed)
-    layout = MEMORY_FORMATS[resolution.memory_format]
+    layout = choose_layout(network, resolution.precision)
+    shelf = Shelf(fabric.device, keeps=True)
     model = Filling(network)
     with torch.no_grad():
         model.eval()(load_batch(training[:1]))  # the head's width is that of the maps
@@ -75,7 +78,7 @@ def pretrain_network(
     model.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), table.learning_rate, weight_decay=table.weight_decay, fused=True)
     module, optimizer = fabric.setup(model, optimizer)
-    augmentation = build_augmentation(augment.preset, channels)
+    augmented = Augmented(augment.preset, channels, seed)
     schedule = Schedule("cosine", epochs=table.epochs, warmup_epochs=table.warmup_epochs, patience=table.epochs)
     history: list[EpochRecord] = []
     for epoch in range(table.epochs):
@@ -83,16 +86,16 @@ def pretrain_network(
             group["lr"] = table.learning_rate * schedule.factor(epoch)
         module.train()
         total = 0.0
-        for volumes, _, case_ids in iterate_training(training, table.batch_size, order):
-            batch = augmentation(fabric.to_device(volumes), open_generators(seed, epoch, case_ids))
+        prepare = partial(augmented, epoch)
+        for batch, _, case_ids in iterate_training(training, table.batch_size, order, shelf=shelf, prepare=prepare):
             hidden = draw_hidden(batch, table.hidden, open_generators(seed, epoch, case_ids, HIDDEN))
             loss = module(batch.contiguous(memory_format=layout), hidden)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             fabric.clip_gradients(module, optimizer, max_norm=table.gradient_norm, error_if_nonfinite=False)
             optimizer.step()
-            total += loss.item() * len(volumes)
-        validation_loss = _measure(module, validation, table, seed, fabric.device)
+            total += loss.item() * len(batch)
+        validation_loss = _measure(module, validation, table, seed, shelf)
         if not math.isfinite(total + validation_loss):
             raise DataError(
                 f"the loss of pretraining must stay finite, it did not in epoch {epoch + 1}; lower "
@@ -175,15 +178,12 @@ def draw_hidden(volumes: Tensor, share: float, generators: Sequence[Generator]) 
 
 
 @torch.inference_mode()
-def _measure(
-    module: nn.Module, cases: Sequence[PreparedCase], table: PretrainTable, seed: int, device: torch.device
-) -> float:
+def _measure(module: nn.Module, cases: Sequence[PreparedCase], table: PretrainTable, seed: int, shelf: Shelf) -> float:
     """Mean loss of cases, the same blocks hidden in every epoch."""
     module.eval()
     total = 0.0
-    for start in range(0, len(cases), table.batch_size):
-        part = cases[start : start + table.batch_size]
-        volumes = load_batch(part).to(device)
-        hidden = draw_hidden(volumes, table.hidden, open_generators(seed, 0, [case.case_id for case in part], HIDDEN))
-        total += module(volumes, hidden).item() * len(part)
+    for number, (volumes, _) in enumerate(iterate_in_order(cases, table.batch_size, shelf=shelf)):
+        names = [case.case_id for case in cases[number * table.batch_size :][: len(volumes)]]
+        hidden = draw_hidden(volumes, table.hidden, open_generators(seed, 0, names, HIDDEN))
+        total += module(volumes, hidden).item() * len(volumes)
     return total / len(cases)

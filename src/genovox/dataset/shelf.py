@@ -1,0 +1,85 @@
+"""Where batches are made ready: on the CPU when they are asked for, on a GPU ahead of that and beside what computes."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from genovox.dataset.cases import PreparedCase, load_batch
+
+Prepare = Callable[[Tensor, Sequence[PreparedCase]], Tensor]
+"""What is done to the volumes (B, C, D, H, W) of cases on the device, such as augmentation."""
+KEPT_SHARE = 0.25
+"""Of a GPU's free memory, for volumes that the next epoch needs again."""
+READERS = 4
+
+
+def as_they_are(volumes: Tensor, _: Sequence[PreparedCase]) -> Tensor:
+    """Prepare nothing."""
+    return volumes
+
+
+class Shelf:
+    """Volumes on the device that computes.
+
+    A GPU keeps those it was given, as far as they fit: no epoch but the first waits for the disk. What is done to them
+    runs in a stream of its own, so that a network need not wait for it.
+
+    Args:
+        device: Where batches are wanted.
+        keeps: Whether volumes will be asked for again.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", *, keeps: bool = False) -> None:
+        self._device = torch.device(device)
+        self._kept: dict[str, Tensor] = {}
+        self._room = 0.0
+        if self._device.type == "cuda":
+            self._stream = torch.cuda.Stream(self._device)
+            self._readers = ThreadPoolExecutor(READERS)
+            self._room = torch.cuda.mem_get_info(self._device)[0] * KEPT_SHARE if keeps else 0.0
+
+    def start(self, cases: Sequence[PreparedCase], prepare: Prepare = as_they_are) -> Callable[[], Tensor]:
+        """Begin to make a batch, in a thread that is not the caller's.
+
+        Args:
+            cases: Of the batch.
+            prepare: Done to its volumes; a GPU does it at once, the CPU once the batch is wanted.
+
+        Returns:
+            What gives the batch (B, C, D, H, W), float32, to the thread that wants it.
+
+        Raises:
+            DataError: If a volume is missing or damaged.
+        """
+        if self._device.type == "cpu":
+            volumes = load_batch(cases)
+            return lambda: prepare(volumes, cases)
+        with torch.cuda.stream(self._stream):
+            batch = prepare(torch.stack(self._place(cases)), cases)
+            made = self._stream.record_event()
+
+        def hand_over() -> Tensor:
+            asking = torch.cuda.current_stream(self._device)
+            asking.wait_event(made)
+            batch.record_stream(asking)
+            return batch
+
+        return hand_over
+
+    def _place(self, cases: Sequence[PreparedCase]) -> list[Tensor]:
+        new = [case for case in cases if case.case_id not in self._kept]
+        # Pinned, since a GPU then fetches them while it computes.
+        read = self._readers.map(lambda case: load_batch([case])[0].pin_memory(), new)
+        placed = {
+            case.case_id: volume.to(self._device, non_blocking=True) for case, volume in zip(new, read, strict=True)
+        }
+        for name, volume in placed.items():
+            if self._room >= volume.nbytes:
+                self._room -= volume.nbytes
+                self._kept[name] = volume
+        return [self._kept[case.case_id] if case.case_id in self._kept else placed[case.case_id] for case in cases]
+
+
+ON_CPU = Shelf()
