@@ -261,11 +261,13 @@ def test_wrong_logits_count_where_probabilities_are_all_one() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_says_what_the_cpu_says() -> None:
+@pytest.mark.parametrize(("name", "way"), [("light", "torch bfloat16"), ("resnet10", "torch float32")])
+def test_a_gpu_says_what_the_cpu_says(name: str, way: str) -> None:
+    # Batch norm over last maps of one voxel a side, from two volumes, blows rounding up: bfloat16 must be left.
     shape = (2, 32, 32, 32)
-    network = _draw_network("resnet10", 2, shape)
+    network = _draw_network(name, 2, shape)
     batch = torch.randn((3, *shape))
     expected = _score_eagerly(network, batch)
     engine = open_engine([network], shape, device="cuda")
-    assert engine.way == "torch bfloat16"
+    assert engine.way == way
     assert measure_difference(engine(batch)[0], expected) <= 2 * TOLERANCE

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -40,7 +41,9 @@ def draw_uniform(generator: Generator, shape: tuple[int, ...], low: float, high:
 
 def draw_number(generator: Generator, low: float, high: float) -> float:
     """One uniform number in [low, high)."""
-    return float(draw_uniform(generator, (), low, high))
+    # As draw_uniform, bit for bit: a third of the time where a sample draws sixteen numbers.
+    share = np.float32(torch.rand((), generator=generator, device=generator.device).item())
+    return float(share * np.float32(high - low) + np.float32(low))
 
 
 def draw_factor(generator: Generator, largest: float) -> float:

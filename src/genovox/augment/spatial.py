@@ -94,23 +94,23 @@ class Warp:
         """
         check_sample(sample)
         shape = (sample.shape[1], sample.shape[2], sample.shape[3])
-        flipped = [axis for axis in AXES if axis in self.flip_axes and draw_chosen(generator, self.flip_probability)]
+        flipped = [name for name in AXES if name in self.flip_axes and draw_chosen(generator, self.flip_probability)]
         moved = draw_chosen(generator, self.affine_probability)
         bent = draw_chosen(generator, self.elastic_probability)
-        matrix, shift = self._draw_affine(generator, shape)
+        axis, degrees, factor, fractions = self._draw_affine(generator)
         lattice = self._draw_lattice(generator, shape)
         moved &= self.rotation_degrees > 0 or self.scale_factor > 1 or self.translation_fraction > 0
         bent &= self.elastic_voxels > 0
         if not (moved or bent):
             return sample.flip([DIMENSION[axis] for axis in flipped]) if flipped else sample
+        matrix = rotation_matrix(axis, degrees) / factor if moved else torch.eye(3, device=axis.device)
+        shift = fractions * fractions.new_tensor(shape) if moved else torch.zeros_like(fractions)
         # Mirrored first: the flipped array is read where the map says, which is the array read at the mirrored place.
-        signs = torch.tensor([-1.0 if axis in flipped else 1.0 for axis in ("z", "y", "x")], device=matrix.device)
-        matrix = signs.view(3, 1) * (matrix if moved else torch.eye(3, device=matrix.device))
-        shift = signs * (shift if moved else torch.zeros_like(shift))
+        signs = torch.tensor([-1.0 if name in flipped else 1.0 for name in ("z", "y", "x")], device=axis.device)
         values = widen(sample)
         places = places_of(
-            matrix.to(values.dtype),
-            shift.to(values.dtype),
+            (signs.view(3, 1) * matrix).to(values.dtype),
+            (signs * shift).to(values.dtype),
             lattice.to(values.dtype) if bent else None,
             shape,
             self.elastic_spacing_voxels,
@@ -118,12 +118,17 @@ class Warp:
         )
         return resample(values, places).to(sample.dtype)
 
-    def _draw_affine(self, generator: Generator, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    def _draw_affine(self, generator: Generator) -> tuple[Tensor, float, float, Tensor]:
+        """Axis and angle in degrees, magnification, and shift as fractions of the sides."""
         axis = torch.randn(3, generator=generator, device=generator.device)
         degrees = draw_number(generator, -self.rotation_degrees, self.rotation_degrees)
         factor = draw_factor(generator, self.scale_factor)
-        fractions = draw_uniform(generator, (3,), -self.translation_fraction, self.translation_fraction)
-        return rotation_matrix(axis, degrees) / factor, fractions * fractions.new_tensor(shape)
+        return (
+            axis,
+            degrees,
+            factor,
+            draw_uniform(generator, (3,), -self.translation_fraction, self.translation_fraction),
+        )
 
     def _draw_lattice(self, generator: Generator, shape: tuple[int, int, int]) -> Tensor:
         points = tuple(lattice_points(side, self.elastic_spacing_voxels) for side in shape)

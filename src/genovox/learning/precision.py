@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from genovox.models.folding import fold_stems
+
 Precision = Literal["32-true", "bf16-mixed"]
 
 TINY_VOXELS = 8
@@ -48,6 +50,17 @@ class Float32Conv3d(nn.Conv3d):
         """As the plain convolution, in fp32."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float())
+
+
+def adapt_to_bf16(network: nn.Module, example: Tensor) -> None:
+    """Make a network train in bf16 safely and fast.
+
+    Args:
+        network: Changed in place; its state dict keeps its names and values.
+        example: A batch as training has it, shape (B, C, D, H, W).
+    """
+    keep_tiny_grids_in_fp32(network, example)
+    fold_stems(network)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from genovox.dataset.loader import iterate_in_order, iterate_training
 from genovox.dataset.shelf import Shelf
 from genovox.learning.journal import EpochRecord
 from genovox.learning.loop import TrainedNetwork, open_fabric
-from genovox.learning.precision import choose_layout, keep_tiny_grids_in_fp32
+from genovox.learning.precision import adapt_to_bf16, choose_layout
 from genovox.learning.resolution import Resolution
 from genovox.learning.schedule import Schedule
 from genovox.models.blocks import Network
@@ -74,7 +74,7 @@ def pretrain_network(
     with torch.no_grad():
         model.eval()(load_batch(training[:1]))  # the head's width is that of the maps
     if resolution.precision == "bf16-mixed":
-        keep_tiny_grids_in_fp32(network, load_batch(training[:1]))
+        adapt_to_bf16(network, load_batch(training[:1]))
     model.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), table.learning_rate, weight_decay=table.weight_decay, fused=True)
     module, optimizer = fabric.setup(model, optimizer)
