@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 from torch.nn import functional
 
 from genovox.models.build import build_network
@@ -29,13 +30,16 @@ def test_a_network_learns_the_same_in_bf16() -> None:
     assert fold_stems(folded) == ["conv1"]
     assert folded.state_dict().keys() == plain.state_dict().keys()
     x = torch.randn(2, 1, 33, 34, 32)
-    outputs, gradients = [], []
+    outputs: list[Tensor] = []
+    gradients: list[Tensor] = []
     for network in (plain, folded):
         stem = network.get_submodule("conv1")
+        assert isinstance(stem, nn.Conv3d)
         with torch.autocast("cpu", torch.bfloat16):
             output = stem(x)
         output.float().square().mean().backward()
         outputs.append(output)
+        assert stem.weight.grad is not None
         gradients.append(stem.weight.grad)
     assert outputs[1].dtype == torch.bfloat16
     torch.testing.assert_close(outputs[1], outputs[0], atol=0.02, rtol=0.02)
