@@ -80,6 +80,7 @@ def test_untested_patients_teach_and_their_relatives_do_not(study: Path) -> None
 
 
 def test_the_same_study_pretrains_once_and_the_same(study: Path) -> None:
+    assert run_command(["run", str(study), *OPTIONS, *SELF]) == 0
     run = study.parent / "runs" / "small"
     path = run / "pretrain" / "light.safetensors"
     before, stamp = path.read_bytes(), path.stat().st_mtime_ns
