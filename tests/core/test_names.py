@@ -43,6 +43,38 @@ def test_nothing_else_does(name: str) -> None:
     assert "is unknown" in _lines({"train": {"models": [name]}})[0]
 
 
+@pytest.mark.parametrize(
+    ("members", "blend"),
+    [
+        (["light", "radiomics"], "light+radiomics"),
+        (["light@self", "clinical"], "clinical+light@self"),
+        (["resnet18@old/a+b.pth", "radiomics", "clinical"], "resnet18@old/a+b.pth+radiomics+clinical"),
+    ],
+)
+def test_models_of_the_list_may_be_blended(members: list[str], blend: str) -> None:
+    refuse_names({"train": {"models": [*members, blend]}}, "study.toml")
+
+
+def test_a_plus_in_the_name_of_a_file_is_no_blend() -> None:
+    refuse_names({"train": {"models": ["resnet18@old/a+b.pth"]}}, "study.toml")
+
+
+@pytest.mark.parametrize(
+    ("blend", "reason"),
+    [
+        ("light+radiomic", 'takes models of the same list, "radiomic" is not in it; add it there'),
+        ("light+", 'takes models of the same list, "" is not in it'),
+        ("light+metadata", "metadata is there to be compared with, not to be part of a score"),
+        ("light+oracle", "oracle is there to be compared with"),
+        ("light+light", "names a model twice"),
+    ],
+)
+def test_what_cannot_be_blended(blend: str, reason: str) -> None:
+    (line,) = _lines({"train": {"models": ["light", "metadata", "oracle", blend]}})
+    assert line.startswith(f'study.toml: train.models[3] = "{blend}": ')
+    assert reason in line
+
+
 def test_a_near_network_is_named_with_its_weights() -> None:
     (line,) = _lines({"train": {"models": ["resent50@medicalnet"]}})
     assert line.endswith('is unknown; did you mean "resnet50@medicalnet"?')

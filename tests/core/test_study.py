@@ -218,6 +218,22 @@ def test_the_oracle_is_never_the_primary_model(tmp_path: Path, models: str) -> N
     assert study.train.networks == ("light",)
 
 
+def test_a_blend_is_never_the_primary_model(tmp_path: Path) -> None:
+    message = _refusal(tmp_path, _with("train", 'models = ["light+radiomics", "light", "radiomics"]'))
+    assert "light+radiomics is a blend and cannot be it; put one that learns first" in message
+    table = Study.load(_write(tmp_path, _with("train", 'models = ["light", "radiomics", "light+radiomics"]'))).train
+    assert table.networks == ("light",)
+    assert table.fitted == ("light", "radiomics")
+    assert table.blends == {"light+radiomics": ("light", "radiomics")}
+
+
+def test_a_blend_of_pretrained_networks_names_no_network_of_its_own(tmp_path: Path) -> None:
+    table = Study.load(
+        _write(tmp_path, _with("train", 'models = ["light@self", "clinical", "clinical+light@self"]'))
+    ).train
+    assert table.pretrained == ("light",)
+
+
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     message = _refusal(tmp_path, _with("train", 'epochs = "x"\nbatch_size = 1\n[explain]\nmethod = 1'))
     assert [line.split(":")[1].split(" =")[0] for line in message.splitlines()] == [

@@ -60,13 +60,18 @@ def test_weights_and_columns_run_on_the_same_folds(study: Path) -> None:
 
 
 def test_the_rest_of_the_road_takes_them(study: Path) -> None:
-    models = '["metadata", "light@old/best.pth", "radiomics"]'
+    blend = "light@old/best.pth+radiomics"
+    models = f'["metadata", "light@old/best.pth", "radiomics", "{blend}"]'
     assert run_command(["run", str(study), "--quiet", "--workers=1", "--set", f"train.models={models}"]) == 0
     run = study.parent / "runs" / "small"
     assert read_json(run / "evaluate" / "metrics.json")["primary"] == "metadata"
     assert read_json(run / "explain" / "summary.json")["model"] == "light@old/best.pth"
+    rows = read_table(run / "train" / "predictions.csv")
+    assert len(rows[rows["model"] == blend]) == len(rows[rows["model"] == "radiomics"]) > 0
+    assert blend in read_json(run / "evaluate" / "metrics.json")["models"]
+    assert not (run / "train" / "light@old-best.pth-radiomics").exists()
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert "light@old/best.pth" in page
+    assert blend in page
     image = next((study.parent).glob("*.nii.gz"), None) or next(study.parent.rglob("*.nii.gz"))
     manifest = pd.read_csv(study.parent / "manifest.csv", dtype=str)
     images = [str(study.parent / name) for name in manifest["image"].iloc[0].split(";")]

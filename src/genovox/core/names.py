@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from genovox.core.errors import StudyError
-from genovox.core.sections import ORACLE, TABULAR
+from genovox.core.sections import BLEND, ORACLE, TABULAR, members_of
 
 _COUNT, _DELAY = r"[1-9]\d{0,3}", r"@[1-9]\d{0,3}s"
 _CHANNEL = re.compile(
@@ -73,8 +73,11 @@ def refuse_names(content: dict[str, Any], name: str) -> None:
         StudyError: Naming each such key, its value and what to use.
     """
     lines = list(_find_odd(content, "preprocess", "channels", _is_channel, CHANNEL_NAMES))
-    lines += _find_odd(content, "train", "models", _is_model, MODEL_NAMES)
-    lines += _find_shared_folders(content.get("train", {}).get("models", []))
+    models = content.get("train", {}).get("models", [])
+    blends = [model for model in models if _is_blend(model, models)]
+    lines += _find_odd(content, "train", "models", lambda model: model in blends or _is_model(model), MODEL_NAMES)
+    lines += _find_odd_blends(blends, models)
+    lines += _find_shared_folders(models)
     if lines:
         raise StudyError("\n".join(f"{name}: {line}" for line in lines))
 
@@ -86,6 +89,26 @@ def _is_channel(channel: str) -> bool:
 def _is_model(model: str) -> bool:
     network, weights = split_model(model)
     return network in NETWORK_SIDES if weights else model in MODEL_NAMES
+
+
+def _is_blend(model: str, models: Sequence[str]) -> bool:
+    """Whether a name is meant as a blend: a path to weights may hold a plus too."""
+    return bool(members_of(model, models)) or BLEND in model.partition("@")[0]
+
+
+def _find_odd_blends(blends: Sequence[str], models: Sequence[str]) -> Iterator[str]:
+    """One line for each blend of what cannot be blended."""
+    for blend in blends:
+        members = blend.split(BLEND)
+        place = f"train.models[{models.index(blend)}] = {json.dumps(blend)}"
+        strange = [member for member in members if member not in models]
+        barred = [member for member in members if member in (ORACLE, "metadata")]
+        if strange:
+            yield f"{place}: a blend takes models of the same list, {json.dumps(strange[0])} is not in it; add it there"
+        elif barred:
+            yield f"{place}: {barred[0]} is there to be compared with, not to be part of a score; blend others"
+        elif len(set(members)) < len(members):
+            yield f"{place}: names a model twice; name each once"
 
 
 def _find_shared_folders(models: Sequence[str]) -> Iterator[str]:

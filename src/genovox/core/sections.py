@@ -1,5 +1,6 @@
 """The tables of a study file: every key, its default and what it may hold."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
 
@@ -13,6 +14,8 @@ SELF = "self"
 """Weights that ``genovox pretrain`` makes of the study's own untested patients."""
 TABULAR = ("radiomics", "metadata", "clinical")
 """Models of table columns: what a network must be compared with."""
+BLEND = "+"
+"""Between the names of models whose scores are blended."""
 TRUTH = "truth.csv"
 """The model of simulated cohorts that scores by what was drawn, and what it reads beside the study."""
 
@@ -20,6 +23,17 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(ge=1)]
 # A run keeps its study as JSON, which has no dates.
 Day = Annotated[date, BeforeValidator(lambda value: date.fromisoformat(value) if isinstance(value, str) else value)]
+
+
+def members_of(model: str, models: Sequence[str]) -> tuple[str, ...]:
+    """The models of a list that one of its names blends, as ``light+radiomics`` does; none where it blends none."""
+    members = tuple(model.split(BLEND))
+    return members if len(members) > 1 and all(member in models for member in members) else ()
+
+
+def is_network(model: str, models: Sequence[str]) -> bool:
+    """Whether a model of a list looks at voxels and is trained."""
+    return model != ORACLE and model not in TABULAR and not members_of(model, models)
 
 
 class Table(BaseModel):
@@ -273,7 +287,7 @@ class TrainTable(Table):
     @property
     def pretrained(self) -> tuple[str, ...]:
         """The networks that start from what ``genovox pretrain`` makes for this study."""
-        return tuple(model.partition("@")[0] for model in self.models if model.endswith(f"@{SELF}"))
+        return tuple(model.partition("@")[0] for model in self.networks if model.endswith(f"@{SELF}"))
 
     def is_frozen(self, model: str) -> bool:
         """Whether a model's encoder stays as its weights file has it."""
@@ -282,12 +296,17 @@ class TrainTable(Table):
     @property
     def networks(self) -> tuple[str, ...]:
         """The models that look at voxels and are trained."""
-        return tuple(model for model in self.models if model != ORACLE and model not in TABULAR)
+        return tuple(model for model in self.models if is_network(model, self.models))
+
+    @property
+    def blends(self) -> dict[str, tuple[str, ...]]:
+        """The members of each model that blends others of the study."""
+        return {model: found for model in self.models if (found := members_of(model, self.models))}
 
     @property
     def fitted(self) -> tuple[str, ...]:
-        """The models that learn from training patients; the oracle only knows."""
-        return tuple(model for model in self.models if model != ORACLE)
+        """The models that learn from training patients; the oracle only knows, and a blend only averages."""
+        return tuple(model for model in self.models if model != ORACLE and model not in self.blends)
 
     def refuse_odd_snapshots(self, name: str) -> None:
         """Refuse cycles that no schedule can be cut into.
@@ -313,17 +332,21 @@ class TrainTable(Table):
                 f"of equal length, train.{odd[0]} does not go with that; change it, or use train.members"
             )
 
-    def refuse_lone_oracle(self, name: str) -> None:
-        """Refuse a study whose primary model knows the truth.
+    def refuse_first(self, name: str) -> None:
+        """Refuse a primary model that knows the truth, or that no scan can be scored with.
 
         Raises:
-            StudyError: If the oracle stands first.
+            StudyError: If the oracle or a blend stands first.
         """
-        if self.models[0] == ORACLE:
-            raise StudyError(
-                f"{name}: the first of train.models is the study's primary model, the oracle knows the truth of a "
-                'simulated cohort and cannot be it; put a network first, such as ["light", "oracle"]'
-            )
+        first = self.models[0]
+        if first != ORACLE and first not in self.blends:
+            return
+        reason = "the oracle knows the truth of a simulated cohort" if first == ORACLE else f"{first} is a blend"
+        instead = '"light", "oracle"' if first == ORACLE else f'"{self.blends[first][0]}", …, "{first}"'
+        raise StudyError(
+            f"{name}: the first of train.models is the study's primary model, {reason} and cannot be it; put one that "
+            f"learns first, such as [{instead}]"
+        )
 
 
 class PretrainTable(Table):

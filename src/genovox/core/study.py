@@ -174,7 +174,7 @@ class Study(Table):
         refuse_names(content, name)
         study.refuse_small_shape(name)
         study.cohort.refuse_contradictions(name)
-        study.train.refuse_lone_oracle(name)
+        study.train.refuse_first(name)
         study.train.refuse_odd_snapshots(name)
         paths: dict[str, Any] = {
             key: relative_path(getattr(study.cohort, key), root)

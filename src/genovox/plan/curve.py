@@ -10,7 +10,7 @@ import pandas as pd
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import read_json, require_stage
 from genovox.core.errors import UsageError
-from genovox.core.sections import ORACLE, TABULAR
+from genovox.core.sections import TABULAR
 from genovox.core.study import Study
 from genovox.dataset.cases import read_prepared_cases, refuse_damaged
 from genovox.evaluate.discrimination import roc_auc
@@ -39,7 +39,7 @@ def choose_model(study: Study, asked: str = "") -> str:
     quick = [model for model in study.train.models if model in TABULAR and model != "metadata"]
     if not asked:
         return quick[0] if quick else "radiomics"
-    if asked == ORACLE or (asked not in TABULAR and asked not in study.train.models):
+    if asked not in (*study.train.fitted, *TABULAR):
         known = ", ".join(dict.fromkeys([*study.train.fitted, *TABULAR]))
         raise UsageError(f"--model takes a model that learns, of this study ({known}), got {asked!r}; name one of them")
     return asked

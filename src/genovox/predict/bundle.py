@@ -5,7 +5,7 @@ from pathlib import Path
 
 from genovox.core.artifacts import read_json, read_table, require_stage
 from genovox.core.errors import UsageError
-from genovox.core.sections import ORACLE, TABULAR, PreprocessTable
+from genovox.core.sections import PreprocessTable, is_network
 from genovox.models.blocks import Network
 from genovox.predict.reference import Reference, read_reference
 from genovox.train.crossval import NETWORKS
@@ -70,7 +70,8 @@ def list_models(run: Path) -> list[str]:
             raise UsageError(
                 f"{run}: its {name} was made anew after its networks were trained; run first: genovox run {run}"
             )
-    models = [name for name in train["parts"]["config"]["models"] if name != ORACLE and name not in TABULAR]
+    listed = train["parts"]["config"]["models"]
+    models = [name for name in listed if is_network(name, listed)]
     if not models:
         raise UsageError(f"{run} has no network, and only networks score a scan; add one to train.models")
     return models

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from genovox.baselines.blend import blend_scores
 from genovox.baselines.oracle import score_oracle
 from genovox.cohort.splits import FIXED, read_folds
 from genovox.core.artifacts import (
@@ -109,6 +110,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         try_weights(study, stage.folder, {task.model: task.start for task in tasks if task.start})
     train_open_folds(tasks, cases, workers=at_once, what="training")
     predictions = gather_predictions(tasks)
+    blended = blend_scores(predictions, study.train.blends)
+    predictions = pd.concat([predictions, blended], ignore_index=True) if len(blended) else predictions
     if ORACLE in study.train.models:
         predictions = pd.concat([predictions, score_oracle(study, predictions)], ignore_index=True)
     write_table(stage.folder / "predictions.csv", predictions)
