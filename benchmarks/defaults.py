@@ -8,6 +8,8 @@ A simulated lesion is rendered once, since scans do not depend on the label once
 labels are dealt by each patient's true risk, at full or half effect. Every repeat deals patients to learn from, to
 watch (a quarter as many, at least eight) and to test (300); every setting trains the same network on the same deal.
 The scores of each network are kept in ROWS, so that the same command goes on where it was stopped.
+Beside them stand ``radiomics`` of the same channel on the same patients, and its blend with the defaults (each in units
+of its test scores, the only ones kept; a study takes validation patients').
 Prints a line a run, then one JSON object: the mean AUC of each setting, the share of the excess over 0.5 that a
 logistic regression on the true features, fitted on the same patients, reaches, and the difference from the defaults
 with a 95% interval (patients of all repeats resampled, the same for both).
@@ -26,11 +28,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OneHotEncoder
 
 from benchmarks.pretrain import write_cases
+from genovox.baselines.blend import EDGE
+from genovox.baselines.tabular import fit_tabular
 from genovox.core.sections import AugmentTable, PreprocessTable, TrainTable
 from genovox.core.seeds import derive_seed
 from genovox.core.volume import Volume
@@ -41,6 +46,7 @@ from genovox.models.blocks import Network
 from genovox.models.build import build_network
 from genovox.models.light import LightNet
 from genovox.preprocess.pipeline import Subject, preprocess_volume
+from genovox.radiomics.measure import measure_features
 from genovox.simulate.hospital import Plan, render_patient
 from genovox.simulate.sites import open_sites
 
@@ -53,6 +59,7 @@ TABLE = PreprocessTable(
     spacing_mm=(1.5, 1.5, 1.5), shape=(32, 32, 32), foreground="body", channels=("pre", "subtraction1", "washout")
 )
 CHANNEL = "subtraction1"
+RADIOMICS, BLEND = "radiomics", "defaults+radiomics"
 RESAMPLES = 500
 BASE: dict[str, Any] = {"model": "light", "preset": "isotropic", "mix": "none", "channels": (CHANNEL,)}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -135,6 +142,31 @@ def measure_truth(truth: pd.DataFrame, labels: np.ndarray, learnt: np.ndarray, t
     features = OneHotEncoder(drop="if_binary").fit_transform(truth[list(FEATURES)].astype(str)).toarray()
     fitted = LogisticRegression(C=1.0, max_iter=1000).fit(features[learnt], labels[learnt])
     return np.asarray(fitted.predict_proba(features[test])[:, 1])
+
+
+def measure_radiomics(cases: list[PreparedCase], spacing_mm: tuple[float, float, float], path: Path) -> pd.DataFrame:
+    """Features of the lesion in each case's one channel; measured once."""
+    if not path.exists():
+        rows = {}
+        for case in cases:
+            volume = np.load(case.volume)
+            everywhere = np.ones(volume.shape[1:], bool)
+            rows[case.case_id] = measure_features(volume, (CHANNEL,), everywhere, spacing_mm, guide=0)
+        pd.DataFrame.from_dict(rows, orient="index").to_csv(path)
+    return pd.read_csv(path, index_col=0)
+
+
+def score_radiomics(features: pd.DataFrame, chosen: dict[str, list[PreparedCase]], seed: int) -> np.ndarray:
+    """Scores of the test cases."""
+    parts = {"training": chosen["learnt"], "validation": chosen["watched"], "test": chosen["test"]}
+    fit = fit_tabular("radiomics", features, **parts, seed=seed)
+    return np.array([fit.scores[case.case_id] for case in chosen["test"]])
+
+
+def blend_two(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The mean of two models' log odds, each scaled to SD 1."""
+    log_odds = [logit(scores.clip(EDGE, 1 - EDGE)) for scores in (one, other)]
+    return np.asarray(sum((values - values.mean()) / values.std() for values in log_odds) / 2)
 
 
 def open_network(model: str | tuple[int, int, int], channels: int, seed: int) -> Network:
@@ -236,6 +268,8 @@ def try_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             channels: read_cohort(arguments.cohort, Path(scratch) / "-".join(channels), channels) for channels in wanted
         }
         cases, truth = cohorts[BASE["channels"]]
+        spacing_mm = TABLE.spacing_mm if is_simulated else (1.0, 1.0, 1.0)
+        features = measure_radiomics(cases, spacing_mm, arguments.rows / f"features {arguments.cohort.name}.csv")
         for repeat in range(arguments.repeats):
             labels = (
                 deal_labels(truth, arguments.effect, repeat)
@@ -258,9 +292,14 @@ def try_settings(arguments: argparse.Namespace) -> dict[str, Any]:
                     for part, found in parts.items()
                 }
                 run["scores"][name] = run_setting(SETTINGS[name], chosen, repeat, rows)
+                if name == "defaults":
+                    run["scores"][RADIOMICS] = score_radiomics(features, chosen, repeat)
+                    run["scores"][BLEND] = blend_two(run["scores"]["defaults"], run["scores"][RADIOMICS])
+            for name in (*names, RADIOMICS, BLEND):
                 auc = roc_auc_score(run["labels"], run["scores"][name])
                 print(f"repeat {repeat} {name}: {auc:.3f}", file=sys.stderr, flush=True)
-    return {name: _summarise(runs, name) for name in (*(["truth"] if is_simulated else []), *names)}
+    names = [*(["truth"] if is_simulated else []), *names, RADIOMICS, BLEND]
+    return {name: _summarise(runs, name) for name in names}
 
 
 def _summarise(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
