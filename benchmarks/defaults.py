@@ -55,8 +55,9 @@ SITES = 3
 PREVALENCE = 0.4
 TRUTH = "truth.csv"
 FEATURES = ("round_shape", "sharp_margin", "rim", "necrosis", "prepectoral")
+SPACING_MM = (1.5, 1.5, 1.5)
 TABLE = PreprocessTable(
-    spacing_mm=(1.5, 1.5, 1.5), shape=(32, 32, 32), foreground="body", channels=("pre", "subtraction1", "washout")
+    spacing_mm=SPACING_MM, shape=(32, 32, 32), foreground="body", channels=("pre", "subtraction1", "washout")
 )
 CHANNEL = "subtraction1"
 RADIOMICS, BLEND = "radiomics", "defaults+radiomics"
@@ -268,7 +269,7 @@ def try_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             channels: read_cohort(arguments.cohort, Path(scratch) / "-".join(channels), channels) for channels in wanted
         }
         cases, truth = cohorts[BASE["channels"]]
-        spacing_mm = TABLE.spacing_mm if is_simulated else (1.0, 1.0, 1.0)
+        spacing_mm = SPACING_MM if is_simulated else (1.0, 1.0, 1.0)
         features = measure_radiomics(cases, spacing_mm, arguments.rows / f"features {arguments.cohort.name}.csv")
         for repeat in range(arguments.repeats):
             labels = (
