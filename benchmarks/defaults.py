@@ -153,8 +153,8 @@ def measure_radiomics(cases: list[PreparedCase], spacing_mm: tuple[float, float,
             volume = np.load(case.volume)
             everywhere = np.ones(volume.shape[1:], bool)
             rows[case.case_id] = measure_features(volume, (CHANNEL,), everywhere, spacing_mm, guide=0)
-        pd.DataFrame.from_dict(rows, orient="index").to_csv(path)
-    return pd.read_csv(path, index_col=0)
+        pd.DataFrame.from_dict(rows, orient="index").to_csv(path, index_label="case_id")
+    return pd.read_csv(path, dtype={"case_id": str}).set_index("case_id")
 
 
 def score_radiomics(features: pd.DataFrame, chosen: dict[str, list[PreparedCase]], seed: int) -> np.ndarray:
