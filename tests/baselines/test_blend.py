@@ -31,10 +31,13 @@ def _draw(seed: int = 0, *, fixed: bool = False) -> pd.DataFrame:
     return table.assign(patient_id=table["case_id"], label=random.integers(0, 2, len(table)), seed=7)
 
 
-def _units(table: pd.DataFrame, model: str, fold: str | None) -> tuple[float, float]:
+def _units(table: pd.DataFrame, model: str, fold: str) -> tuple[float, float]:
+    """Mean of a fold's validation scores, and SD within all folds, by the textbook."""
     chosen = table[(table["model"] == model) & (table["part"] == "val")]
-    values = logit(chosen["score"] if fold is None else chosen[chosen["fold"] == fold]["score"])
-    return float(np.mean(values)), float(np.std(values))
+    folds = {name: logit(rows["score"].to_numpy()) for name, rows in chosen.groupby("fold")}
+    squares = [(value - np.mean(values)) ** 2 for values in folds.values() for value in values]
+    every = np.concatenate(list(folds.values()))
+    return float(np.mean(every if fold == "fixed" else folds[fold])), float(np.sqrt(np.mean(squares)))
 
 
 @pytest.mark.parametrize("fixed", [False, True])
@@ -47,7 +50,7 @@ def test_members_count_alike(*, fixed: bool) -> None:
         total = 0.0
         for model in ("a", "b"):
             own = table[(table["model"] == model) & (table["case_id"] == row.case_id)]["score"].item()
-            mean, sd = _units(table, model, None if row.fold == "fixed" else str(row.fold))
+            mean, sd = _units(table, model, str(row.fold))
             total += (logit(own) - mean) / sd / 2
         assert row.score == pytest.approx(expit(total))
 
@@ -76,6 +79,16 @@ def test_a_member_that_says_the_same_of_everybody_counts_as_nothing() -> None:
     alone = table[table["model"] == "a"].reset_index(drop=True)
     for _, rows in blended.groupby(["fold", "part"]):
         assert list(rows["score"].rank()) == list(alone.loc[rows.index, "score"].rank())
+
+
+def test_a_member_that_shrank_to_nothing_in_one_fold_stays_small_there() -> None:
+    table = _draw()
+    there = (table["model"] == "b") & (table["fold"] == "0")
+    table.loc[there, "score"] = 0.5 + (table.loc[there, "score"] - 0.5) / 1000
+    blended = blend_scores(table, BLENDS)
+    alone = table[table["model"] == "a"].reset_index(drop=True)
+    rows = blended[(blended["fold"] == "0") & (blended["part"] == "test")]
+    assert rows["score"].corr(alone.loc[rows.index, "score"], method="spearman") > 0.99
 
 
 def test_sure_scores_stay_finite() -> None:

@@ -14,6 +14,7 @@ from genovox.core.names import (
     split_model,
     split_words,
 )
+from genovox.core.sections import members_of
 
 
 def _lines(content: dict[str, Any]) -> list[str]:
@@ -29,7 +30,7 @@ def test_channels_of_today_pass(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_models_of_today_pass(name: str) -> None:
-    refuse_names({"train": {"models": [name]}}, "study.toml")
+    refuse_names({"train": {"models": list(dict.fromkeys(["light", name]))}}, "study.toml")
 
 
 @pytest.mark.parametrize("name", ["resnet50@medicalnet", "light@self", "resnet18@../old/best.pth"])
@@ -52,7 +53,15 @@ def test_nothing_else_does(name: str) -> None:
     ],
 )
 def test_models_of_the_list_may_be_blended(members: list[str], blend: str) -> None:
-    refuse_names({"train": {"models": [*members, blend]}}, "study.toml")
+    models = [*members, blend]
+    refuse_names({"train": {"models": models}}, "study.toml")
+    assert set(members_of(blend, models)) == set(members)
+
+
+def test_a_blend_of_a_blends_members_is_no_blend_of_blends() -> None:
+    models = ["light", "radiomics", "clinical", "light+radiomics", "light+radiomics+clinical"]
+    refuse_names({"train": {"models": models}}, "study.toml")
+    assert members_of(models[-1], models) == ("light", "radiomics", "clinical")
 
 
 def test_a_plus_in_the_name_of_a_file_is_no_blend() -> None:
@@ -62,8 +71,11 @@ def test_a_plus_in_the_name_of_a_file_is_no_blend() -> None:
 @pytest.mark.parametrize(
     ("blend", "reason"),
     [
-        ("light+radiomic", 'takes models of the same list, "radiomic" is not in it; add it there'),
-        ("light+", 'takes models of the same list, "" is not in it'),
+        ("light+radiomcs", '"radiomcs" is unknown; did you mean "radiomics"?'),
+        ("light+radiomics", 'takes models of the same list, "radiomics" is not in it; add it there'),
+        ("light@self+radiomics", '"light@self" is not in it; add it there'),
+        ("light+", 'a member is missing beside a "+"'),
+        ("light + clinical", "a blend has no blanks"),
         ("light+metadata", "metadata is there to be compared with, not to be part of a score"),
         ("light+oracle", "oracle is there to be compared with"),
         ("light+light", "names a model twice"),
@@ -73,6 +85,16 @@ def test_what_cannot_be_blended(blend: str, reason: str) -> None:
     (line,) = _lines({"train": {"models": ["light", "metadata", "oracle", blend]}})
     assert line.startswith(f'study.toml: train.models[3] = "{blend}": ')
     assert reason in line
+
+
+def test_a_blend_stands_once_in_whatever_order() -> None:
+    (line,) = _lines({"train": {"models": ["light", "clinical", "light+clinical", "clinical+light"]}})
+    assert line.endswith('"clinical+light": is "light+clinical" again; remove one')
+
+
+def test_a_mistyped_member_beside_weights_is_no_file() -> None:
+    (line,) = _lines({"train": {"models": ["light@self", "radiomics", "light@self+radiomcs"]}})
+    assert '"radiomcs" is unknown; did you mean "radiomics"?' in line
 
 
 def test_a_near_network_is_named_with_its_weights() -> None:

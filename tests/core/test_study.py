@@ -209,7 +209,9 @@ def test_paths_of_the_cohort_become_relative(tmp_path: Path) -> None:
 @pytest.mark.parametrize("models", ['["oracle"]', '["oracle", "light"]'])
 def test_the_oracle_is_never_the_primary_model(tmp_path: Path, models: str) -> None:
     message = _refusal(tmp_path, _with("train", f"models = {models}"))
-    assert message.startswith("study.toml: the first of train.models is the study's primary model, the oracle knows")
+    assert message.startswith(
+        'study.toml: train.models[0] = "oracle": the first is the study\'s primary model, oracle knows the truth'
+    )
     path = _write(tmp_path, _with("train", 'models = ["light", "oracle"]'))
     with pytest.raises(StudyError, match=r"the oracle reads truth.csv beside the study, which only a simulated coh"):
         Study.load(path)
@@ -220,7 +222,8 @@ def test_the_oracle_is_never_the_primary_model(tmp_path: Path, models: str) -> N
 
 def test_a_blend_is_never_the_primary_model(tmp_path: Path) -> None:
     message = _refusal(tmp_path, _with("train", 'models = ["light+radiomics", "light", "radiomics"]'))
-    assert "light+radiomics is a blend and cannot be it; put one that learns first" in message
+    assert "light+radiomics is a blend, which learns nothing and cannot be it; put one that learns first" in message
+    assert message.endswith('such as ["light", "radiomics", "light+radiomics"]')
     table = Study.load(_write(tmp_path, _with("train", 'models = ["light", "radiomics", "light+radiomics"]'))).train
     assert table.networks == ("light",)
     assert table.fitted == ("light", "radiomics")
@@ -232,6 +235,14 @@ def test_a_blend_of_pretrained_networks_names_no_network_of_its_own(tmp_path: Pa
         _write(tmp_path, _with("train", 'models = ["light@self", "clinical", "clinical+light@self"]'))
     ).train
     assert table.pretrained == ("light",)
+
+
+def test_paths_in_a_blend_become_relative_like_those_of_its_members(tmp_path: Path) -> None:
+    paths = [f"light@{tmp_path}/{name}.pth" for name in ("a+b", "c")]
+    models = ", ".join(f'"{model}"' for model in (*paths, "+".join(paths)))
+    table = Study.load(_write(tmp_path, _with("train", f"models = [{models}]"))).train
+    assert table.models == ("light@a+b.pth", "light@c.pth", "light@a+b.pth+light@c.pth")
+    assert table.networks == table.models[:2]
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_a_run_of_lesions_crops_around_points(finished_archive_run: FinishedRun)
     assert bundle.unit == "lesion"
     assert bundle.model == "light"
     assert (bundle.ranges.phases, bundle.ranges.most_phases) == (4, 5)  # the hospitals differ
-    with pytest.raises(UsageError, match="--model must be one of light, got 'oracle'"):
+    with pytest.raises(UsageError, match="--model must be a network, as only they score a scan: light, got 'oracle'"):
         load_bundle(finished_archive_run.run, "oracle")
 
 

@@ -109,7 +109,7 @@ def test_each_network_reads_the_scan_through_its_own_fold_s_map(finished_run: Fi
 
 
 def test_unknown_model_is_named(finished_run: FinishedRun) -> None:
-    with pytest.raises(UsageError, match="--model must be one of light"):
+    with pytest.raises(UsageError, match="--model must be a network, as only they score a scan: light"):
         predict_scan(finished_run.run, _scan_paths(finished_run), model="resnet18")
 
 
@@ -227,7 +227,7 @@ def test_a_breast_is_cropped_as_the_run_crops_that_side(finished_run: FinishedRu
 
 def test_the_oracle_is_no_network(finished_archive_run: FinishedRun) -> None:
     _, folder, point = _lesion(finished_archive_run, "SIM-0001")
-    with pytest.raises(UsageError, match="--model must be one of light, got 'oracle'"):
+    with pytest.raises(UsageError, match="--model must be a network, as only they score a scan: light, got 'oracle'"):
         predict_scan(finished_archive_run.run, [folder], Subject(point), model="oracle")
 
 

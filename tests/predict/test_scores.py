@@ -179,7 +179,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["a.nii", "b.nii", "--out=o"], "--out takes one DICOM folder or one manifest.csv, got a.nii, b.nii"),
         (["m.csv", "--out=o", "--point=1,2,3"], "--point, --side and --times are of one scan"),
         (["m.csv", "--out=o"], "there is no m.csv"),
-        (["m.csv", "--out=o", "--model=resnet18"], "--model must be one of light"),
+        (["m.csv", "--out=o", "--model=resnet18"], "--model must be a network, as only they score a scan: light"),
     ],
 )
 def test_wrong_usage_says_what_is_right_and_leaves_nothing(

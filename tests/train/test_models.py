@@ -71,7 +71,7 @@ def test_the_rest_of_the_road_takes_them(study: Path) -> None:
     assert blend in read_json(run / "evaluate" / "metrics.json")["models"]
     assert not (run / "train" / "light@old-best.pth-radiomics").exists()
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert blend in page
+    assert f"{blend} averages what light@old/best.pth and radiomics say apart" in page
     image = next((study.parent).glob("*.nii.gz"), None) or next(study.parent.rglob("*.nii.gz"))
     manifest = pd.read_csv(study.parent / "manifest.csv", dtype=str)
     images = [str(study.parent / name) for name in manifest["image"].iloc[0].split(";")]

@@ -15,10 +15,14 @@ EDGE = 1e-6
 def blend_scores(predictions: pd.DataFrame, blends: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """What each blend says of every row that its members scored.
 
-    Each member's log odds are scaled to mean 0 and SD 1 on the validation patients of the same fold, so that none
-    counts more for being surer of itself; the blend is the sigmoid of their mean. No label is read and nothing is
-    fitted to test patients. On a fixed test part, whose scores are means over all folds, the scale is that of all
-    validation rows. A member that scores all validation patients alike counts as nothing.
+    Each member's log odds are counted from their mean over the fold's validation patients, in units of their SD within
+    the validation parts of all folds, so that none counts more for being surer of itself. The blend is the sigmoid of
+    the members' mean; it ranks patients and is no probability before calibration. No label is read and nothing is
+    fitted to test patients.
+
+    One SD for all folds, since five validation patients do not tell it, and since a member that has shrunk to nothing
+    in one fold must not be blown up there. One that scores all validation patients alike counts as nothing. A fixed
+    test part, whose scores are means over all folds, is counted from the mean of all validation rows.
 
     Args:
         predictions: As ``predictions.csv``, with every member.
@@ -44,9 +48,10 @@ def _scale(table: pd.DataFrame) -> pd.Series:
     score = table["score"].clip(EDGE, 1 - EDGE)
     log_odds = (score / (1 - score)).map(np.log)
     validation = log_odds.xs("val", level="part")
-    folds = validation.groupby(["repeat", "fold"])
-    units = pd.DataFrame({"mean": folds.mean(), "sd": folds.std(ddof=0)})
-    units.loc[(0, FIXED), :] = validation.mean(), validation.std(ddof=0)
+    means = validation.groupby(["repeat", "fold"]).mean()
+    within = validation - validation.groupby(["repeat", "fold"]).transform("mean")
+    sd = float(np.sqrt(within.pow(2).mean()))
+    means.loc[(0, FIXED)] = validation.mean()
     folds_of_rows = pd.MultiIndex.from_frame(log_odds.index.to_frame()[["repeat", "fold"]])
-    own = units.reindex(folds_of_rows).set_axis(log_odds.index)
-    return (log_odds - own["mean"]) / own["sd"].where(own["sd"] > EDGE, np.inf)
+    own = means.reindex(folds_of_rows).set_axis(log_odds.index)
+    return (log_odds - own) / (sd if sd > EDGE else np.inf)

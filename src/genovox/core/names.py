@@ -77,6 +77,7 @@ def refuse_names(content: dict[str, Any], name: str) -> None:
     blends = [model for model in models if _is_blend(model, models)]
     lines += _find_odd(content, "train", "models", lambda model: model in blends or _is_model(model), MODEL_NAMES)
     lines += _find_odd_blends(blends, models)
+    lines += _find_odd_first(models)
     lines += _find_shared_folders(models)
     if lines:
         raise StudyError("\n".join(f"{name}: {line}" for line in lines))
@@ -93,22 +94,52 @@ def _is_model(model: str) -> bool:
 
 def _is_blend(model: str, models: Sequence[str]) -> bool:
     """Whether a name is meant as a blend: a path to weights may hold a plus too."""
-    return bool(members_of(model, models)) or BLEND in model.partition("@")[0]
+    if members_of(model, models) or BLEND in model.partition("@")[0]:
+        return True
+    begins = any(model.startswith(name + BLEND) for name in models)
+    return begins or (BLEND in model and _is_model(model.rpartition(BLEND)[2]))
 
 
 def _find_odd_blends(blends: Sequence[str], models: Sequence[str]) -> Iterator[str]:
-    """One line for each blend of what cannot be blended."""
+    """One line for each blend of what cannot be blended, or that stands there in another order."""
+    known: dict[frozenset[str], str] = {}
     for blend in blends:
-        members = blend.split(BLEND)
+        members = members_of(blend, models) or tuple(blend.split(BLEND))
         place = f"train.models[{models.index(blend)}] = {json.dumps(blend)}"
         strange = [member for member in members if member not in models]
         barred = [member for member in members if member in (ORACLE, "metadata")]
+        other = known.setdefault(frozenset(members), blend)
         if strange:
-            yield f"{place}: a blend takes models of the same list, {json.dumps(strange[0])} is not in it; add it there"
+            yield f"{place}: {_explain_stranger(strange[0], models)}"
         elif barred:
             yield f"{place}: {barred[0]} is there to be compared with, not to be part of a score; blend others"
         elif len(set(members)) < len(members):
             yield f"{place}: names a model twice; name each once"
+        elif other != blend:
+            yield f"{place}: is {json.dumps(other)} again; remove one"
+
+
+def _find_odd_first(models: Sequence[str]) -> Iterator[str]:
+    """A primary model that knows the truth, or that learns nothing the audit could train anew."""
+    first = models[0] if models else ""
+    members = members_of(first, models)
+    if first == ORACLE or members:
+        reason = "knows the truth of a simulated cohort" if first == ORACLE else "is a blend, which learns nothing"
+        yield (
+            f"train.models[0] = {json.dumps(first)}: the first is the study's primary model, {first} {reason} and "
+            f"cannot be it; put one that learns first, such as {json.dumps([*(members or ['light']), first])}"
+        )
+
+
+def _explain_stranger(member: str, models: Sequence[str]) -> str:
+    if not member.strip():
+        return 'a member is missing beside a "+"; name it or drop the sign'
+    if member != member.strip():
+        return 'a blend has no blanks; write names and "+" alone'
+    if _is_model(member):
+        return f"a blend takes models of the same list, {json.dumps(member)} is not in it; add it there"
+    nearest = difflib.get_close_matches(member, [*models, *MODEL_NAMES], n=1)
+    return f"{json.dumps(member)} is unknown" + (f"; did you mean {json.dumps(nearest[0])}?" if nearest else "")
 
 
 def _find_shared_folders(models: Sequence[str]) -> Iterator[str]:

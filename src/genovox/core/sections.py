@@ -27,8 +27,19 @@ Day = Annotated[date, BeforeValidator(lambda value: date.fromisoformat(value) if
 
 def members_of(model: str, models: Sequence[str]) -> tuple[str, ...]:
     """The models of a list that one of its names blends, as ``light+radiomics`` does; none where it blends none."""
-    members = tuple(model.split(BLEND))
-    return members if len(members) > 1 and all(member in models for member in members) else ()
+    # Shortest names first, so that no blend is taken for a member; a file of weights may have a plus in its name.
+    names = sorted((name for name in models if name != model), key=len)
+
+    def split(rest: str) -> tuple[str, ...]:
+        if rest in names:
+            return (rest,)
+        for name in names:
+            tail = split(rest.removeprefix(name + BLEND)) if rest.startswith(name + BLEND) else ()
+            if tail:
+                return (name, *tail)
+        return ()
+
+    return split(model)
 
 
 def is_network(model: str, models: Sequence[str]) -> bool:
@@ -331,22 +342,6 @@ class TrainTable(Table):
                 f"{name}: train.snapshots = {self.snapshots} cuts a cosine schedule of the whole network into cycles "
                 f"of equal length, train.{odd[0]} does not go with that; change it, or use train.members"
             )
-
-    def refuse_first(self, name: str) -> None:
-        """Refuse a primary model that knows the truth, or that no scan can be scored with.
-
-        Raises:
-            StudyError: If the oracle or a blend stands first.
-        """
-        first = self.models[0]
-        if first != ORACLE and first not in self.blends:
-            return
-        reason = "the oracle knows the truth of a simulated cohort" if first == ORACLE else f"{first} is a blend"
-        instead = '"light", "oracle"' if first == ORACLE else f'"{self.blends[first][0]}", …, "{first}"'
-        raise StudyError(
-            f"{name}: the first of train.models is the study's primary model, {reason} and cannot be it; put one that "
-            f"learns first, such as [{instead}]"
-        )
 
 
 class PretrainTable(Table):

@@ -14,6 +14,7 @@ from genovox.core.artifacts import read_json, write_json
 from genovox.core.errors import StudyError
 from genovox.core.names import minimum_side, refuse_names, split_model
 from genovox.core.sections import (
+    BLEND,
     ORACLE,
     PRESETS,
     SCHEMA,
@@ -174,7 +175,6 @@ class Study(Table):
         refuse_names(content, name)
         study.refuse_small_shape(name)
         study.cohort.refuse_contradictions(name)
-        study.train.refuse_first(name)
         study.train.refuse_odd_snapshots(name)
         paths: dict[str, Any] = {
             key: relative_path(getattr(study.cohort, key), root)
@@ -209,7 +209,8 @@ def _make_relative(table: TrainTable, root: Path) -> TrainTable:
         return f"{network}@{relative_path(str(path), root)}" if weights and path.is_absolute() else model
 
     parts = {turn(model): part for model, part in table.parts.items()}
-    return table.model_copy(update={"models": tuple(turn(model) for model in table.models), "parts": parts})
+    models = tuple(BLEND.join(turn(one) for one in table.blends.get(model, (model,))) for model in table.models)
+    return table.model_copy(update={"models": models, "parts": parts})
 
 
 def relative_path(path: str, root: Path) -> str:

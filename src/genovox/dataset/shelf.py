@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -10,8 +11,8 @@ from genovox.dataset.cases import PreparedCase, load_batch
 
 Prepare = Callable[[Tensor, Sequence[PreparedCase]], Tensor]
 """What is done to the volumes (B, C, D, H, W) of cases on the device, such as augmentation."""
-KEPT_SHARE = 0.25
-"""Of a GPU's free memory, for volumes that the next epoch needs again."""
+KEPT_SHARE = 0.5
+"""Of the memory that a GPU has free beside a network in training, for volumes that the next epoch needs again."""
 READERS = 4
 
 
@@ -23,25 +24,30 @@ def as_they_are(volumes: Tensor, _: Sequence[PreparedCase]) -> Tensor:
 class Shelf:
     """Volumes on the device that computes.
 
-    A GPU keeps those it was given, as far as they fit: no epoch but the first waits for the disk. What is done to them
-    runs in a stream of its own, so that a network need not wait for it.
+    What is done to volumes on a GPU runs in a stream beside the network's, so that it need not wait for it.
 
     Args:
         device: Where batches are wanted.
-        keeps: Whether volumes will be asked for again.
     """
 
-    def __init__(self, device: torch.device | str = "cpu", *, keeps: bool = False) -> None:
+    def __init__(self, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
         self._kept: dict[str, Tensor] = {}
-        self._room = 0.0
+        self._room: float | None = None
         if self._device.type == "cuda":
-            self._stream = torch.cuda.Stream(self._device)
+            self._stream = _open_stream(self._device)
             self._readers = ThreadPoolExecutor(READERS)
-            self._room = torch.cuda.mem_get_info(self._device)[0] * KEPT_SHARE if keeps else 0.0
+
+    def keep_what_fits(self) -> None:
+        """Let a GPU keep volumes from now on, as far as they fit: no later epoch waits for the disk.
+
+        To be called once a network has taken a step, and with it what memory it needs; again does nothing.
+        """
+        if self._device.type == "cuda" and self._room is None:
+            self._room = torch.cuda.mem_get_info(self._device)[0] * KEPT_SHARE
 
     def start(self, cases: Sequence[PreparedCase], prepare: Prepare = as_they_are) -> Callable[[], Tensor]:
-        """Begin to make a batch, in a thread that is not the caller's.
+        """Begin to make a batch: reading takes time, so a thread beside the one that wants it should call this.
 
         Args:
             cases: Of the batch.
@@ -76,10 +82,16 @@ class Shelf:
             case.case_id: volume.to(self._device, non_blocking=True) for case, volume in zip(new, read, strict=True)
         }
         for name, volume in placed.items():
-            if self._room >= volume.nbytes:
+            if self._room is not None and self._room >= volume.nbytes:
                 self._room -= volume.nbytes
                 self._kept[name] = volume
         return [self._kept[case.case_id] if case.case_id in self._kept else placed[case.case_id] for case in cases]
+
+
+@lru_cache
+def _open_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all trainings of a process: memory that a stream has freed is that stream's alone."""
+    return torch.cuda.Stream(device)
 
 
 ON_CPU = Shelf()

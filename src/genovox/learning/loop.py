@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -139,13 +138,19 @@ def train_network(
     return TrainedNetwork(network.eval(), history, stopped)
 
 
-class _Unread(NamedTuple):
-    """A number that a step made, on the device: a loss, the mean over some cases, or the norm of a gradient."""
+class _Unread:
+    """A number that a step made, on its way from the device: a loss, the mean over some cases, or a gradient's norm."""
 
-    what: str
-    value: Tensor
-    case_ids: list[str]
-    cases: int | None = None
+    def __init__(self, what: str, value: Tensor, case_ids: list[str], cases: int | None = None) -> None:
+        self.what, self.case_ids, self.cases = what, case_ids, cases
+        self._value = value.detach().to("cpu", non_blocking=True)
+        self._arrived = torch.cuda.current_stream(value.device).record_event() if value.is_cuda else None
+
+    def read(self) -> float:
+        """Wait for this number, not for what was begun after it."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return float(self._value)
 
 
 class _Training:
@@ -168,7 +173,7 @@ class _Training:
         self.fabric, self.training, self.table, self.seed = fabric, training, table, seed
         self.network = network
         self.layout = choose_layout(network, resolution.precision)
-        self.shelf = Shelf(fabric.device, keeps=True)
+        self.shelf = Shelf(fabric.device)
         self.order = Generator().manual_seed(seed)
         self.augmented = Augmented(augment.preset, channels, seed)
         self.mix = MIXTURES[augment.mix]
@@ -189,7 +194,7 @@ class _Training:
         )
         module: nn.Module = torch.compile(network) if resolution.compile else network  # type: ignore[assignment]
         self.module, self.optimizer = fabric.setup(module, optimizer)
-        # A GPU is asked for the loss and the gradient of a step only while it works on the next: it never waits for us.
+        # A GPU is asked for the loss and the gradient of a step only while it works on the next.
         self.patience = 2 if fabric.device.type == "cuda" else 0
         self.unread: deque[_Unread] = deque()
         self.mean = RunningMean(network, table.average)
@@ -228,6 +233,7 @@ class _Training:
             total += self._look_back(self.patience)
             if place + 1 == batches_a_step:
                 self._step(in_step)
+                self.shelf.keep_what_fits()
         return (total + self._look_back(0)) / len(self.training)
 
     def _follow_gradient(self, batch: Tensor, labels: Tensor, case_ids: list[str], batches_a_step: int) -> None:
@@ -241,7 +247,7 @@ class _Training:
             dropout.cases, dropout.share = len(case_ids), share
         logits = self.module(batch.contiguous(memory_format=self.layout))
         loss = self.loss(logits, self.fabric.to_device(targets))
-        self.unread.append(_Unread("the loss", loss.detach(), case_ids, share.count))
+        self.unread.append(_Unread("the loss", loss, case_ids, share.count))
         self.fabric.backward(loss * share.weight / batches_a_step)
 
     def _step(self, case_ids: list[str]) -> None:
@@ -265,7 +271,7 @@ class _Training:
         total = 0.0
         while len(self.unread) > patience:
             unread = self.unread.popleft()
-            value = float(unread.value.item())
+            value = unread.read()
             if unread.cases is not None:
                 value = self.ranks.add(value * unread.cases)
                 total += value

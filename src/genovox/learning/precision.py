@@ -31,8 +31,8 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: str) -> Pr
 def choose_layout(network: nn.Module, precision: Precision) -> torch.memory_format:
     """Order of axes in memory a network trains fast in: channels last, save for group norm in bf16.
 
-    The gradient of torch's group norm takes 15 times as long with channels last in bf16 (2.11 and 2.13 on a CPU), and
-    half of a small network's step.
+    On processors the gradient of torch's group norm takes 15 times as long with channels last in bf16 (2.11 and 2.13),
+    half of a small network's step; what a GPU would rather have was not measured.
     """
     has_group_norm = any(isinstance(module, nn.GroupNorm) for module in network.modules())
     return torch.contiguous_format if has_group_norm and precision == "bf16-mixed" else torch.channels_last_3d
@@ -60,7 +60,8 @@ def adapt_to_bf16(network: nn.Module, example: Tensor) -> None:
         example: A batch as training has it, shape (B, C, D, H, W).
     """
     keep_tiny_grids_in_fp32(network, example)
-    fold_stems(network)
+    if _multiplies_bf16():
+        fold_stems(network)
 
 
 @torch.no_grad()

@@ -50,6 +50,7 @@ def _gains(convolution: nn.Conv3d) -> bool:
         and convolution.stride == (2,) * 3
         and convolution.padding == (SIDE // 2,) * 3
         and convolution.dilation == (1,) * 3
+        and convolution.padding_mode == "zeros"
     )
 
 

@@ -70,7 +70,7 @@ def read_findings(study: Study, run: Path) -> Findings:
         low=auc.low,
         high=auc.high,
         useful=study.audit.minimum_auc,
-        models=len(study.train.fitted),
+        models=len(study.train.fitted) + len(study.train.blends),
     )
 
 

@@ -85,7 +85,7 @@ def choose_models(run: Path, model: str) -> list[str]:
     """
     models = list_models(run)
     if model and model not in models:
-        raise UsageError(f"--model must be one of {', '.join(models)}, got {model!r}")
+        raise UsageError(f"--model must be a network, as only they score a scan: {', '.join(models)}, got {model!r}")
     return [model] if model else models
 
 

@@ -69,7 +69,7 @@ def pretrain_network(
     torch.manual_seed(seed)
     order = Generator().manual_seed(seed)
     layout = choose_layout(network, resolution.precision)
-    shelf = Shelf(fabric.device, keeps=True)
+    shelf = Shelf(fabric.device)
     model = Filling(network)
     with torch.no_grad():
         model.eval()(load_batch(training[:1]))  # the head's width is that of the maps
@@ -94,6 +94,7 @@ def pretrain_network(
             fabric.backward(loss)
             fabric.clip_gradients(module, optimizer, max_norm=table.gradient_norm, error_if_nonfinite=False)
             optimizer.step()
+            shelf.keep_what_fits()
             total += loss.item() * len(batch)
         validation_loss = _measure(module, validation, table, seed, shelf)
         if not math.isfinite(total + validation_loss):

@@ -114,6 +114,8 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     predictions = pd.concat([predictions, blended], ignore_index=True) if len(blended) else predictions
     if ORACLE in study.train.models:
         predictions = pd.concat([predictions, score_oracle(study, predictions)], ignore_index=True)
+    order = {model: place for place, model in enumerate(study.train.models)}
+    predictions = predictions.sort_values("model", key=lambda names: names.map(order), kind="stable", ignore_index=True)
     write_table(stage.folder / "predictions.csv", predictions)
     networks = [str(task.folder.relative_to(stage.folder)) for task in tasks if task.start]
     write_json(stage.folder / NETWORKS, networks)

@@ -84,7 +84,7 @@ def open_starts(study: Study, run: Path) -> dict[str, Start]:
     """
     odd = [model for model in study.train.parts if model not in study.train.networks]
     if odd:
-        raise UsageError(f"train.parts names {odd[0]}, which is not in train.models; add it there or drop the part")
+        raise UsageError(f"train.parts names {odd[0]}, which is no network of train.models; add it or drop the part")
     pretrained = {network: pretrained_path(run, network) for network in study.train.pretrained}
     return {model: open_start(model, study.root, study.train.parts, pretrained) for model in study.train.networks}
 
