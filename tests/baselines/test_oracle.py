@@ -82,5 +82,5 @@ def test_another_truth_makes_the_stage_stale(finished_archive_run: FinishedRun, 
 
 def test_the_oracle_leads_no_study(tmp_path: Path) -> None:
     _study(tmp_path, "")
-    with pytest.raises(StudyError, match=r"put a network first, such as \[\"light\", \"oracle\"\]"):
+    with pytest.raises(StudyError, match=r"put one that learns first, such as \[\"light\", \"oracle\"\]"):
         Study.load(tmp_path / "study.toml", ('train.models=["oracle","light"]',))
