@@ -42,6 +42,11 @@ def members_of(model: str, models: Sequence[str]) -> tuple[str, ...]:
     return split(model)
 
 
+def find_blends(models: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The members of each model of a list that blends others of it."""
+    return {model: found for model in models if (found := members_of(model, models))}
+
+
 def is_network(model: str, models: Sequence[str]) -> bool:
     """Whether a model of a list looks at voxels and is trained."""
     return model != ORACLE and model not in TABULAR and not members_of(model, models)
@@ -312,7 +317,7 @@ class TrainTable(Table):
     @property
     def blends(self) -> dict[str, tuple[str, ...]]:
         """The members of each model that blends others of the study."""
-        return {model: found for model in self.models if (found := members_of(model, self.models))}
+        return find_blends(self.models)
 
     @property
     def fitted(self) -> tuple[str, ...]:

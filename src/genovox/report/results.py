@@ -9,7 +9,7 @@ import pandas as pd
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import STAGES, read_json, read_table, require_stage
 from genovox.core.names import model_folder
-from genovox.core.sections import is_network, members_of
+from genovox.core.sections import find_blends, is_network
 from genovox.core.study import Study
 from genovox.evaluate.predictions import gather_units, validate_predictions
 from genovox.evaluate.schema import Block, Calibration, Comparison, Metrics, OperatingPoints, Subgroups
@@ -88,7 +88,7 @@ class Results:
     @property
     def blends(self) -> dict[str, tuple[str, ...]]:
         """The members of each model that blends others."""
-        return {model: members for model in self.models if (members := members_of(model, self.models))}
+        return find_blends(self.models)
 
     def blocks(self, name: str) -> dict[str, Block]:
         """Each model's figures on one of ``BLOCKS``; empty where the study has no such part."""

@@ -110,10 +110,10 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         try_weights(study, stage.folder, {task.model: task.start for task in tasks if task.start})
     train_open_folds(tasks, cases, workers=at_once, what="training")
     predictions = gather_predictions(tasks)
-    blended = blend_scores(predictions, study.train.blends)
-    predictions = pd.concat([predictions, blended], ignore_index=True) if len(blended) else predictions
+    untrained = [blend_scores(predictions, study.train.blends)] if study.train.blends else []
     if ORACLE in study.train.models:
-        predictions = pd.concat([predictions, score_oracle(study, predictions)], ignore_index=True)
+        untrained.append(score_oracle(study, predictions))
+    predictions = pd.concat([predictions, *untrained], ignore_index=True)
     order = {model: place for place, model in enumerate(study.train.models)}
     predictions = predictions.sort_values("model", key=lambda names: names.map(order), kind="stable", ignore_index=True)
     write_table(stage.folder / "predictions.csv", predictions)
