@@ -58,6 +58,15 @@ def test_another_studys_run_is_left_alone(copied: FinishedRun, capfd: pytest.Cap
     assert (copied.run / "study.json").read_bytes() == before
 
 
+def test_a_study_that_a_stage_refuses_is_not_kept(copied: FinishedRun, capfd: pytest.CaptureFixture[str]) -> None:
+    before = (copied.run / "study.json").read_bytes()
+    assert run_command(["train", str(copied.run), "--set", 'train.models=["resnet10@nowhere.pth"]']) == 2
+    assert "nowhere.pth" in capfd.readouterr().err
+    assert (copied.run / "study.json").read_bytes() == before
+    assert run_command(["run", str(copied.run), "--dry-run"]) == 0
+    assert capfd.readouterr().out.count("up to date") == len(STAGES)
+
+
 def test_a_changed_scan_is_noticed(copied: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
     scans = copied.study.parent / "scans"
     shutil.copy(scans / "P003_post1.nii.gz", scans / "P004_post2.nii.gz")

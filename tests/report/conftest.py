@@ -66,19 +66,22 @@ class TinyRun:
         stage.bring_up_to_date(lambda: report_stage.build_stage(self.study, stage, 1))
         return stage
 
+    def finish(self) -> None:
+        """Bring every stage before the report up to date."""
+        for module in (cohort_stage, preprocess_stage, crossval, evaluate_stage, audit_stage, explain_stage):
+            stage = module.open_stage(self.study, self.run, "cpu")
+            stage.bring_up_to_date(partial(module.build_stage, self.study, stage, 1))
+
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """24 patients, 6 of them a fixed test part; one unreadable scan, one without a label, a site that bites."""
     root = tmp_path_factory.mktemp("tiny")
     _write_inputs(root)
-    study = Study.load(root / "study.toml")
-    run = root / "run"
-    study.save_snapshot(run)
-    for module in (cohort_stage, preprocess_stage, crossval, evaluate_stage, audit_stage, explain_stage):
-        stage = module.open_stage(study, run, "cpu")
-        stage.bring_up_to_date(partial(module.build_stage, study, stage, 1))
-    return TinyRun(study, run)
+    tiny = TinyRun(Study.load(root / "study.toml"), root / "run")
+    tiny.study.save_snapshot(tiny.run)
+    tiny.finish()
+    return tiny
 
 
 @pytest.fixture(scope="session")

@@ -134,7 +134,7 @@ def test_reliability_and_subgroups_tell_their_figures(tiny: TinyRun) -> None:
         brier_split=split,
         reliability=[point, point.model_copy(update={"low": None})],
     )
-    assert "raw: slope 0.70" in figures.draw_reliability({"raw": found, "Platt": found}, "r")
+    assert "raw score: slope 0.70" in figures.draw_reliability({"raw score": found, "Platt": found}, "r")
     none = Metric(estimate=None, low=None, high=None, method="too few")
     levels = [
         SubgroupLevel(level=name, n=20, positives=9, auc=auc)

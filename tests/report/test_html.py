@@ -9,6 +9,7 @@ import pytest
 
 from genovox.audit.checks import MARKS
 from genovox.core.artifacts import read_json, write_json
+from genovox.core.study import Study
 from genovox.report.html import NOTICE, render_page
 from genovox.report.wording import METRIC_NAMES
 
@@ -200,6 +201,20 @@ def test_page_names_what_of_the_clinic_was_weighed(copied: TinyRun, beyond: str,
     text = _words(render_page(copied.read()))
     assert f"{beyond}: {words} subtype" in text
     assert "family history" not in text
+
+
+def test_page_shows_no_blend_as_a_probability_before_calibration(copied: TinyRun) -> None:
+    models = 'train.models=["light", "light-separable", "light+light-separable"]'
+    blended = TinyRun(Study.load(copied.study.root / "study.toml", (models,)), copied.run)
+    blended.finish()
+    page = render_page(blended.read())
+    heads = {
+        model: re.findall(r"<th scope=\"col\"[^>]*>([^<]+)</th>", table)
+        for model, table in re.findall(r"<caption>Calibration of (\S+), with(.*?)</thead>", page, re.DOTALL)
+    }
+    assert heads["light"] == ["Figure", "raw score", "Platt"]
+    assert heads["light+light-separable"] == ["Figure", "Platt"]
+    assert "Reliability, light+light-separable. after calibration (Platt)." in _words(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

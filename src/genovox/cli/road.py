@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 import typer
 
 from genovox.cli.terminal import say
-from genovox.core.artifacts import STAGES, Stage, hold_run, read_json, read_stage
+from genovox.core.artifacts import STAGES, Stage, hold_run, read_json, read_stage, write_json
 from genovox.core.errors import UsageError
 from genovox.core.log import log_to_run, start_log
 from genovox.core.sections import ORACLE
@@ -147,15 +147,29 @@ def travel(target: Path, stages: tuple[str, ...], settings: Settings, *, quiet: 
             return
         if len(stages) == 1:
             road.require_upstream(stages[0])
-        road.study.save_snapshot(road.run)
-        for name in stages:
-            road.bring(name)
-            if name == "cohort":
-                judge_folds(road.run, refuse=len(stages) > 1)
+        with keep_study(road.study, road.run):
+            for name in stages:
+                road.bring(name)
+                if name == "cohort":
+                    judge_folds(road.run, refuse=len(stages) > 1)
         if settings.as_json:
             typer.echo(json.dumps(summarise(road.run), indent=2))
         elif not quiet and (road.run / "audit" / "audit.json").exists() and len(stages) > 1:
             _print_conclusion(road.run)
+
+
+@contextmanager
+def keep_study(study: Study, run: Path) -> Iterator[None]:
+    """Keep the study in its run; where a stage refuses it, the run goes on being that of the study kept before."""
+    path = run / "study.json"
+    before = read_json(path) if path.exists() else None
+    study.save_snapshot(run)
+    try:
+        yield
+    except UsageError:
+        if before is not None:
+            write_json(path, before)
+        raise
 
 
 def judge_folds(run: Path, *, refuse: bool) -> None:

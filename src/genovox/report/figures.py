@@ -23,7 +23,7 @@ from genovox.report.axes import (
     start_axes,
     start_figure,
 )
-from genovox.report.evaluation import name_column
+from genovox.report.evaluation import MAPS, name_column
 from genovox.report.wording import write_interval, write_number
 
 BAND = 0.16
@@ -251,7 +251,8 @@ def draw_reliability(kinds: Mapping[str, CalibrationFigures], name: str) -> Mark
         figure, axes = start_axes(330, 310)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, dashes=(3, 3))
         said = []
-        for (kind, figures), (colour, marker) in zip(kinds.items(), ((OTHER, "s"), (ACCENT, "o")), strict=False):
+        for kind, figures in kinds.items():
+            colour, marker = (OTHER, "s") if kind == MAPS["raw"] else (ACCENT, "o")
             points = figures.reliability
             stated, observed = [point.stated for point in points], [point.observed for point in points]
             for point in points:

@@ -133,7 +133,9 @@ def _draw_ranks(results: Results, name: str) -> dict[str, Any] | None:
 def _describe_probabilities(results: Results, model: str, name: str) -> dict[str, Any]:
     """Calibration, decisions and operating points of one model on one set of test rows."""
     block, stem = getattr(results.calibration.models[model], name), f"{name}-{model}"
-    kinds = [kind for kind in ("raw", results.calibration.map) if kind in block.figures]
+    # A blend ranks: what it says before calibration was never meant as a probability.
+    meant = (() if model in results.blends else ("raw",)) + (results.calibration.map,)
+    kinds = [kind for kind in meant if kind in block.figures]
     curve = results.read_decisions(model, name)
     sets, why = evaluation.list_conformal(block)
     return {
