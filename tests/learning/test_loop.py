@@ -62,6 +62,8 @@ def test_learns_what_can_be_learnt(cases: list[PreparedCase], device: str) -> No
     scores = score_cases(trained.network, cases[20:], device, 4)
     assert min(scores[1::2]) > max(scores[::2])
     assert trained.history[-1].training_loss < trained.history[0].training_loss
+    # Many networks of a fold are kept until all are trained.
+    assert all(parameter.grad is None for parameter in trained.network.parameters())
 
 
 @pytest.mark.parametrize("device", DEVICES)

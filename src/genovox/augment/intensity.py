@@ -240,7 +240,7 @@ def smooth(sample: Tensor, sd_voxels: float) -> Tensor:
     radius = math.floor(_REACH * sd_voxels + 0.5)
     if radius == 0:
         return sample
-    places = torch.arange(-radius, radius + 1, dtype=sample.dtype, device=sample.device)
+    places = torch.arange(-radius, radius + 1, dtype=sample.dtype)
     kernel = torch.exp(-0.5 * (places / sd_voxels) ** 2)
     kernel /= kernel.sum()
     # Rows and columns are blurred slice by slice, slices row by row: a planar kernel a group is what runs fast.
@@ -253,10 +253,11 @@ def _smooth_rows(planes: Tensor, kernel: Tensor, dimension: int) -> Tensor:
     groups, size, radius = planes.shape[1], planes.shape[dimension], len(kernel) // 2
     along = (-1, 1) if dimension == 2 else (1, -1)
     padding = (radius, 0) if dimension == 2 else (0, radius)
-    weight = kernel.view(1, 1, *along).expand(groups, 1, -1, -1)
+    weight = kernel.to(planes.device).view(1, 1, *along).expand(groups, 1, -1, -1)
     out = functional.conv2d(planes, weight, padding=padding, groups=groups)
     # Padding holds zeros: what the kernel has beyond the border belongs to the border voxel.
-    tails = kernel.cumsum(0)[:radius].flip(0)[:size].view(1, 1, *along)
+    # Summed on the CPU: a GPU's running sum has no fixed order.
+    tails = kernel.cumsum(0)[:radius].flip(0)[:size].view(1, 1, *along).to(planes.device)
     out.narrow(dimension, 0, tails.numel()).addcmul_(planes.narrow(dimension, 0, 1), tails)
     last = out.narrow(dimension, size - tails.numel(), tails.numel())
     last.addcmul_(planes.narrow(dimension, size - 1, 1), tails.flip(dimension))

@@ -35,6 +35,10 @@ class Shelf:
         self._kept: dict[str, Tensor] = {}
         self._room: float | None = None
         if self._device.type == "cuda":
+            if self._device.index is None:
+                self._device = torch.device("cuda", torch.cuda.current_device())
+            # What an earlier shelf has let go counts as taken until it is given back.
+            torch.cuda.empty_cache()
             self._stream = _open_stream(self._device)
             self._readers = ThreadPoolExecutor(READERS)
 
@@ -62,7 +66,8 @@ class Shelf:
         if self._device.type == "cpu":
             volumes = load_batch(cases)
             return lambda: prepare(volumes, cases)
-        with torch.cuda.stream(self._stream):
+        # A new thread is on the first GPU, and would take memory there for nothing.
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             batch = prepare(torch.stack(self._place(cases)), cases)
             made = self._stream.record_event()
 

@@ -1,7 +1,11 @@
 """A running mean of a network's weights: steadier than its last step."""
 
+import copy
+from itertools import chain
+
+import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class RunningMean:
@@ -17,23 +21,32 @@ class RunningMean:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self._network = network
         self._decay = decay
-        self._mean = (
-            AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
-        )
         self._steps = 0
+        self._mean = copy.deepcopy(network) if decay else network
+        # torch's AveragedModel counts its steps on the CPU and asks a GPU to wait at each.
+        self._pairs = [
+            (kept, seen.detach())
+            for kept, seen in zip(_list_values(self._mean), _list_values(network), strict=True)
+            if kept is not seen
+        ]
 
+    @torch.no_grad()
     def update(self) -> None:
         """Take in the weights after a step."""
-        if self._mean is None:
-            return
         self._steps += 1
-        decay = min(self._decay, self._steps / (self._steps + 9))
-        self._mean.multi_avg_fn = get_ema_multi_avg_fn(decay)
-        self._mean.update_parameters(self._network)
+        decay = min(self._decay, self._steps / (self._steps + 9)) if self._steps > 1 else 0.0
+        for is_float in (True, False):
+            pairs = [pair for pair in self._pairs if pair[0].is_floating_point() == is_float]
+            if pairs:
+                get_ema_multi_avg_fn(decay)([kept for kept, _ in pairs], [seen for _, seen in pairs], None)
 
     @property
     def network(self) -> nn.Module:
         """The network to validate and to keep."""
-        return self._network if self._mean is None else self._mean.module
+        return self._mean
+
+
+def _list_values(network: nn.Module) -> list[torch.Tensor]:
+    """Weights, and statistics such as those of batch norm."""
+    return list(chain(network.parameters(), network.buffers()))

@@ -3,7 +3,6 @@
 import copy
 import logging
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from genovox.learning.resolution import Resolution
 from genovox.learning.schedule import Schedule
 from genovox.learning.transfer import group_parameters, thaw
 from genovox.models.blocks import Network
+from genovox.volumes.devices import settle_gpu
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,7 @@ def train_network(
             f"{stopped}; lower train.learning_rate (now {table.learning_rate:g}) or look at those cases' QC pictures"
         )
     network.load_state_dict(best_state)
+    network.zero_grad(set_to_none=True)
     return TrainedNetwork(network.eval(), history, stopped)
 
 
@@ -233,7 +234,9 @@ class _Training:
             total += self._look_back(self.patience)
             if place + 1 == batches_a_step:
                 self._step(in_step)
-                self.shelf.keep_what_fits()
+                # What is frozen takes no memory yet.
+                if all(parameter.requires_grad for parameter in self.network.parameters()):
+                    self.shelf.keep_what_fits()
         return (total + self._look_back(0)) / len(self.training)
 
     def _follow_gradient(self, batch: Tensor, labels: Tensor, case_ids: list[str], batches_a_step: int) -> None:
@@ -325,11 +328,9 @@ def open_fabric(resolution: Resolution, ranks: Ranks = ALONE, *, thaws: bool = F
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of every network what resolved.json says
     on_gpu = resolution.device == "cuda"
     if on_gpu:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-    # Some 3D backward kernels have no deterministic form on a GPU: torch then warns instead of refusing.
-    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+        settle_gpu(resolution.device)
+    else:
+        torch.use_deterministic_algorithms(True)
     if ranks.size == 1:
         return Fabric(accelerator=resolution.device, devices=1, precision=resolution.precision)
     if on_gpu and ranks.devices > torch.cuda.device_count():
@@ -361,6 +362,7 @@ def score_cases(
         batch_size: Cases at once.
         flips: Whether a score is the mean over the volume and its left-right mirror image.
     """
+    settle_gpu(device)
     network = network.to(device).eval()
     scores: list[float] = []
     for batch, _ in iterate_in_order(cases, batch_size, shelf=Shelf(device)):

@@ -23,7 +23,7 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: str) -> Pr
         device: ``cpu`` or ``cuda``.
     """
     if wanted == "auto":
-        able = torch.cuda.is_bf16_supported() if device == "cuda" else _multiplies_bf16()
+        able = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else _multiplies_bf16()
         return "bf16-mixed" if able else "32-true"
     return "bf16-mixed" if wanted == "bf16" else "32-true"
 

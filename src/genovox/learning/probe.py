@@ -18,6 +18,7 @@ from genovox.learning.journal import EpochRecord
 from genovox.learning.loop import TrainedNetwork
 from genovox.learning.losses import BinaryLoss
 from genovox.models.blocks import Network
+from genovox.volumes.devices import settle_gpu
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse weights of the L2 penalty that validation patients choose from."""
@@ -31,6 +32,7 @@ def pool_features(network: Network, cases: Sequence[PreparedCase], device: str, 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         pooled.append(inputs[0].float().cpu())
 
+    settle_gpu(device)
     network = network.to(device).eval()
     handle = network.fc.register_forward_pre_hook(keep)
     for volumes, _ in iterate_in_order(cases, batch_size, shelf=Shelf(device)):

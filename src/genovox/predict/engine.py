@@ -18,6 +18,7 @@ from genovox.core.errors import UsageError
 from genovox.core.extras import import_optional, missing_modules
 from genovox.core.volume import Array
 from genovox.models.blocks import Network
+from genovox.volumes.devices import settle_gpu
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +120,7 @@ def open_engine(
         raise UsageError("an engine needs at least 1 network, got none; train first")
     for network in networks:
         network.check_batch(torch.empty((1, *shape), device="meta"))
+    settle_gpu(device)
     eager = Way(EAGER, lambda network, _: _EagerScorer(network.to(device).eval(), device))
     ways = [] if volumes is not None and volumes < WORTHWHILE_VOLUMES else _list_ways(device, precision)
     for way in ways:
@@ -131,7 +133,7 @@ def open_engine(
 def _list_ways(device: str, precision: Precision) -> Iterator[Way]:
     """Every way but eager float32, the fastest first."""
     if device == "cuda":
-        has_bfloat16 = torch.cuda.is_bf16_supported()
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         if missing_modules("fast"):
             log.info(

@@ -102,6 +102,7 @@ def _train_network(task: FoldTask) -> Fit:
             scores.append(
                 score_cases(trained.network, cases, task.resolution.device, table.batch_size, flips=table.test_flips)
             )
+            trained.network.cpu()
     save_map(task.folder, fitted)
     trained, channels = made[0], made[0].network.channels
     best = trained.best
@@ -164,7 +165,7 @@ def _train_cycles(
         else:
             with _follow_epochs(seeded, once, _name_snapshot(folder, cycle)) as follow:
                 trained = _train(seeded, once, training, validation, follow, network=network)
-        network = copy.deepcopy(trained.network)
+        network = copy.deepcopy(trained.network).cpu()
         yield trained
 
 

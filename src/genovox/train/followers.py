@@ -108,6 +108,8 @@ def _follow(ranks: Ranks) -> int:
     except Exception as error:  # noqa: BLE001 - the first process must hear of it, whatever it is
         if _is_disconnection(error):
             return GenovoxError.exit_code  # the first process has ended, and said why
+        # Its connections close as it ends; to take leave of the others in order, as NCCL does, it would wait for them.
+        _lockstep.is_broken = True
         reason = f"process {ranks.rank}: {type(error).__name__ if not str(error) else error}"
         log_line(f"error: {reason}")
         assert _lockstep.store is not None
