@@ -38,6 +38,7 @@ def test_a_cut_out_has_no_body_and_no_left_and_right(tmp_path: Path) -> None:
     study = Study.load(tmp_path / "study.toml")
     assert study.preprocess.shape == (32, 32, 32)
     assert (study.preprocess.foreground, study.augment.preset) == ("none", "isotropic")
+    assert study.train.models == ("light", "radiomics", "light+radiomics")
 
 
 def test_never_replaces_a_file_unasked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ channels = [{channels}]
 preset = {preset}
 
 [train]
-models = ["light"]                # the first is the study's primary model
+models = {models}
 epochs = 40
 
 [audit]
@@ -41,10 +41,12 @@ minimum_auc = 0.60                # what would be useful; fix it before you look
 _WHOLE = {
     "foreground": '"body"',
     "preset": '"breast-dce"             # isotropic for objects that have no left and right',
+    "models": '["light"]                # the first is the study\'s primary model',
 }
 _CLOSE_UP = {
     "foreground": '"none"               # cut-outs under 10 cm show no air around a body',
     "preset": '"isotropic"              # seen up close, a lesion has no left and right; else breast-dce',
+    "models": '["light", "radiomics", "light+radiomics"]    # the first is the study\'s primary model',
 }
 
 
