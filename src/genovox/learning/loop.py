@@ -7,10 +7,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Generator, Tensor, nn
 
 from genovox.augment.mixing import MIXTURES
@@ -30,6 +29,9 @@ from genovox.learning.schedule import Schedule
 from genovox.learning.transfer import group_parameters, thaw
 from genovox.models.blocks import Network
 from genovox.volumes.devices import settle_gpu
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +161,7 @@ class _Training:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: "Fabric",
         network: Network,
         *,
         training: Sequence[PreparedCase],
@@ -313,7 +315,7 @@ class _Training:
         return self.ranks.hear_first(total / len(cases))
 
 
-def open_fabric(resolution: Resolution, ranks: Ranks = ALONE, *, thaws: bool = False) -> Fabric:
+def open_fabric(resolution: Resolution, ranks: Ranks = ALONE, *, thaws: bool = False) -> "Fabric":
     """Fabric on the resolved device, with threads and determinism set for this process.
 
     Args:
@@ -324,6 +326,9 @@ def open_fabric(resolution: Resolution, ranks: Ranks = ALONE, *, thaws: bool = F
     Raises:
         UsageError: If there are more processes than GPUs.
     """
+    from lightning_fabric import Fabric  # noqa: PLC0415 - brings torch's compiler, which scoring need not wait for
+    from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
+
     torch.set_num_threads(resolution.threads)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of every network what resolved.json says
     on_gpu = resolution.device == "cuda"
