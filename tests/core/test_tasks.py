@@ -222,6 +222,94 @@ def test_a_terminal_gets_a_bar_unless_quiet(
     assert "second" in (tmp_path / "run.log").read_text()
 
 
+class _Clock:
+    """A clock that stands until it is moved."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_is_left_follows_from_what_took_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock()
+    monkeypatch.setattr(tasks, "monotonic", clock)
+    pace = tasks.Pace(10)
+    clock.now = 38.0
+    assert pace.estimate_left_s(0) is None
+    clock.now = 40.0
+    assert pace.estimate_left_s(2) == 160
+    clock.now = 50.0
+    assert pace.estimate_left_s(2) == 150  # the third is on its way
+    clock.now = 90.0
+    assert pace.estimate_left_s(2) == 140  # and late: seven more take no less than before
+    clock.now = 100.0
+    assert pace.estimate_left_s(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "1 s"), (29.6, "30 s"), (89, "89 s"), (91, "2 min"), (5399, "90 min"), (7500, "2 h 5 min"), (7170, "2 h")],
+)
+def test_a_duration_in_words(seconds: float, words: str) -> None:
+    assert tasks.write_duration(seconds) == words
+
+
+def test_plain_lines_say_what_is_left_soon_and_then_seldom(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, waits = _Clock(), []
+
+    class Event:
+        def wait(self, seconds: float) -> bool:
+            waits.append(seconds)
+            clock.now += seconds
+            return len(waits) > 6
+
+        def set(self) -> None:
+            pass
+
+    class Thread:
+        def __init__(self, target: Callable[[], None], **_: object) -> None:
+            self.start = target
+
+        def join(self) -> None:
+            pass
+
+    monkeypatch.setattr(tasks, "monotonic", clock)
+    monkeypatch.setattr("genovox.core.tasks.threading.Event", Event)
+    monkeypatch.setattr("genovox.core.tasks.threading.Thread", Thread)
+    inner = tasks.Inner("epochs", 100, lambda: int(clock.now // 15))
+    with caplog.at_level(logging.INFO, LOGGER_NAME), show_progress("training", 3, inner=inner):
+        pass
+    assert waits == [30, 60, 120, 240, 300, 300, 300]
+    assert caplog.messages[:2] == [
+        "training: 2/100 epochs, about 24 min left",
+        "training: 6/100 epochs, about 24 min left",
+    ]
+
+
+def test_a_bar_ends_whole_and_says_what_is_left_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tasks, "console", Console(stderr=True, force_terminal=True, width=80))
+    logger = logging.getLogger(LOGGER_NAME)
+    monkeypatch.setattr(logger, "handlers", [logging.StreamHandler()])
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    clock = _Clock()
+    monkeypatch.setattr(tasks, "monotonic", clock)
+    inner = tasks.Inner("epochs", 12000, lambda: 4000)
+    with show_progress("training without a hospital", 1, inner=inner) as advance:
+        clock.now = 60.0
+        time.sleep(1.5)
+        advance()
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "4000/12000" in drawn
+    assert "left 0:02:00" in drawn
+    assert "12000/12000" in drawn
+    assert "…" not in drawn
+
+
 def _exhaust(item: int) -> int:
     if item == 2:
         raise MemoryError

@@ -101,6 +101,12 @@ def test_a_frozen_encoder_is_read_once_and_probed(study: Path) -> None:
     assert len(list(train.glob("features-*.npz"))) == 1
     history = read_table(train / "repeat-0" / "fold-0" / "history.csv")
     assert list(history["epoch"]) == ["1"]
+    record = read_json(train / "repeat-0" / "fold-0" / "fold.json")
+    assert (record["networks"], record["epochs"], record["best_epochs"]) == (1, 0, [])
+    log = (study.parent / "runs" / "small" / "run.log").read_text()
+    assert (
+        f"fold 0: a probe of frozen features, validation loss {float(history['validation_loss'].iloc[0]):.3f}, " in log
+    )
     from safetensors.torch import load_file
 
     first, second = (load_file(train / "repeat-0" / f"fold-{fold}" / "network.safetensors") for fold in (0, 1))
@@ -172,7 +178,12 @@ def test_snapshots_are_cycles_of_each_member_and_all_are_averaged(study: Path) -
     assert len({tuple(one) for one in scores}) == 4
     np.testing.assert_allclose(np.mean(scores, axis=0), written["score"].astype(float), atol=1e-6)
     assert [list(read_table(place / "history.csv")["epoch"]) for place in places] == [["1"]] * 4
-    assert read_json(fold / "fold.json")["snapshots"] == 2
+    record = read_json(fold / "fold.json")
+    assert (record["networks"], record["snapshots"], record["epochs"], record["best_epochs"]) == (4, 2, 4, [1] * 4)
+    losses = [float(read_table(place / "history.csv")["validation_loss"].iloc[0]) for place in places]
+    assert record["validation_loss"] == pytest.approx(np.mean(losses))
+    log = (run / "run.log").read_text()
+    assert f"4 networks, 4 epochs in all, validation loss {min(losses):.3f} to {max(losses):.3f} in epoch 1, " in log
     assert len(load_bundle(run).networks) == 4 * len(read_json(run / "train" / "networks.json"))
     before = (run / "train" / "predictions.csv").read_bytes()
     (fold / "fold.json").unlink()  # killed before its end: it starts again, and ends the same
@@ -191,3 +202,4 @@ def test_a_search_is_kept_with_the_fold(study: Path) -> None:
     assert list(table.columns) == ["learning_rate", "loss_0", "loss_1", "loss"]
     best = table.sort_values("loss")["learning_rate"].iloc[0]
     assert read_json(fold / "fold.json")["settings"] == {"learning_rate": best}
+    assert not (fold / "epochs.count").exists()

@@ -7,20 +7,17 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import chain, repeat
+from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from genovox.core.errors import DataError, DiskFullError, GenovoxError
 from genovox.core.log import LOGGER_NAME, console, write_count
@@ -29,6 +26,8 @@ log = logging.getLogger(__name__)
 
 QUIET_S = 300.0
 """Seconds between lines about what goes on inside items, where there is no terminal."""
+FIRST_LINES_S = (30.0, 60.0, 120.0, 240.0)
+"""Seconds before each of the first of those lines: whether it takes a minute or a day is asked at once."""
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -94,38 +93,49 @@ class Inner:
     measure: Callable[[], int]
 
 
+class Pace:
+    """How long something takes until its end, if it goes on as it went so far.
+
+    Args:
+        total: How much there is to do.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._started = self._moved = monotonic()
+
+    def estimate_left_s(self, done: int) -> float | None:
+        """Seconds until all is done; None while nothing is.
+
+        Args:
+            done: How much is done by now.
+        """
+        now = monotonic()
+        if done != self._done:
+            self._done, self._moved = done, now
+        if not done:
+            return None
+        each_s = (self._moved - self._started) / done
+        remaining = max(0, self._total - done)
+        # The next one is on its way since; what comes after it takes as long as ever.
+        return max(each_s * remaining - (now - self._moved), each_s * max(0, remaining - 1))
+
+
 @contextmanager
 def show_progress(title: str, total: int, inner: Inner | None = None) -> Iterator[Ticker]:
-    """A bar with time left on a terminal; plain lines, at most ten and one in five minutes, elsewhere.
+    """A bar with time left on a terminal; plain lines elsewhere.
+
+    Lines without a note are at most ten. What goes on inside items, and the time left, is a line after half a minute,
+    then ever more seldom, at last one in five minutes.
 
     Args:
         title: What is done.
         total: Items in all.
-        inner: What else to show while items are at work.
+        inner: What else to show while items are at work; it is whole once they all are.
     """
     if console.is_terminal and logging.getLogger(LOGGER_NAME).isEnabledFor(logging.INFO) and not _is_quiet():
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(title, total=total)
-
-            def advance(note: str = "") -> None:
-                bar.update(task, advance=1)
-                if note:
-                    log.info("  %s", note)
-
-            if inner is None:
-                yield advance
-                return
-            inside = bar.add_task(inner.title, total=inner.total)
-            with _watch(inner, 1.0, lambda done: bar.update(inside, completed=done)):
-                yield advance
+        with _show_bar(title, total, inner) as advance:
+            yield advance
         return
     done = 0
     step = max(1, -(-total // 10))
@@ -141,17 +151,88 @@ def show_progress(title: str, total: int, inner: Inner | None = None) -> Iterato
     if inner is None:
         yield count
         return
-    with _watch(inner, QUIET_S, lambda inside: log.info("%s %d/%d %s", title, inside, inner.total, inner.title)):
+    pace = Pace(inner.total)
+
+    def tell(inside: int) -> None:
+        left_s = pace.estimate_left_s(inside)
+        left = "" if left_s is None else f", about {write_duration(left_s)} left"
+        log.info("%s: %d/%d %s%s", title, inside, inner.total, inner.title, left)
+
+    with _watch(inner, chain(FIRST_LINES_S, repeat(QUIET_S)), tell):
         yield count
 
 
 @contextmanager
-def _watch(inner: Inner, every_s: float, show: Callable[[int], object]) -> Iterator[None]:
+def _show_bar(title: str, total: int, inner: Inner | None) -> Iterator[Ticker]:
+    pace = Pace(inner.total if inner else total)
+    done = finished = 0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=min(24, console.width // 5)),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        _LeftColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total, left=lambda: pace.estimate_left_s(done))
+        inside = bar.add_task(inner.title, total=inner.total, left=None) if inner else None
+
+        def show(count: int) -> None:
+            nonlocal done
+            done = count
+            if inside is not None:
+                bar.update(inside, completed=count)
+
+        def advance(note: str = "") -> None:
+            nonlocal finished
+            finished += 1
+            bar.update(task, completed=finished)
+            if inner is None:
+                show(finished)
+            else:
+                show(inner.total if finished == total else inner.measure())
+            if note:
+                log.info("  %s", note)
+
+        if inner is None:
+            yield advance
+            return
+        with _watch(inner, repeat(1.0), show):
+            yield advance
+
+
+class _LeftColumn(ProgressColumn):
+    """The time left, in the row of items alone."""
+
+    def render(self, task: Task) -> Text:
+        """The cell of one row."""
+        if task.fields["left"] is None:
+            return Text("")
+        left_s = task.fields["left"]()
+        left = "-:--:--" if left_s is None else timedelta(seconds=round(left_s))
+        return Text(f"left {left}", style="progress.remaining")
+
+
+def write_duration(seconds: float) -> str:
+    """A duration in words, as exact as an estimate is."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes <= 90:
+        return f"{minutes} min"
+    hours, rest = divmod(round(minutes / 5) * 5, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+@contextmanager
+def _watch(inner: Inner, waits_s: Iterable[float], show: Callable[[int], object]) -> Iterator[None]:
     """Show a count now and then, from a thread that does nothing else."""
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(every_s):
+        for wait_s in waits_s:
+            if over.wait(wait_s):
+                return
             show(inner.measure())
 
     thread = threading.Thread(target=look, daemon=True)

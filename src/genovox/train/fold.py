@@ -4,7 +4,7 @@ import copy
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -17,13 +17,14 @@ from genovox.baselines.tabular import fit_tabular, save_tabular
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import read_json, write_json, write_table
 from genovox.core.errors import DataError
+from genovox.core.log import write_count
 from genovox.core.sections import TrainTable
 from genovox.core.seeds import derive_seed
 from genovox.core.tasks import Inner, run_many, show_progress
 from genovox.core.volume import Array
 from genovox.dataset.cases import PreparedCase
 from genovox.learning.checkpoint import NETWORK, load_network, save_network
-from genovox.learning.journal import HISTORY, EpochRecord, Journal, count_epochs
+from genovox.learning.journal import EpochRecord, Journal
 from genovox.learning.loop import TrainedNetwork, count_channels, open_fabric, score_cases
 from genovox.learning.probe import cache_features, fit_probe, pool_features
 from genovox.learning.start import build_start
@@ -32,6 +33,7 @@ from genovox.models.build import parameter_count
 from genovox.train.fitted import attach_map, fit_map, save_map
 from genovox.train.followers import are_together, current_ranks, train_together
 from genovox.train.plan import RECORD, FoldTask
+from genovox.train.progress import COUNT, EpochCount, count_done, find_most_epochs, plan_epochs
 from genovox.train.search import Cases, Trial, choose_settings
 from genovox.train.tracking import Tracker
 
@@ -47,7 +49,11 @@ def train_fold(task: FoldTask) -> str:
     started = time.monotonic()
     for name in (RECORD, SEARCH):
         (task.folder / name).unlink(missing_ok=True)
-    scores, facts, note = _fit_columns(task) if task.columns is not None else _train_network(task)
+    if task.columns is not None:
+        scores, facts, note = _fit_columns(task)
+    else:
+        with EpochCount(task.folder) as count:
+            scores, facts, note = _train_network(task, count)
     rows = [
         {"case_id": case.case_id, "part": part, "score": scores[case.case_id]}
         for part, cases in (("val", task.validation), ("test", task.test), (FIXED, task.fixed_test))
@@ -75,7 +81,7 @@ def _fit_columns(task: FoldTask) -> Fit:
     return fit.scores, facts, f"{len(fit.model.terms)} of {fit.model.candidates} columns"
 
 
-def _train_network(task: FoldTask) -> Fit:
+def _train_network(task: FoldTask, count: EpochCount) -> Fit:
     open_fabric(task.resolution)  # threads and determinism, also where a frozen encoder only reads
     fitted = fit_map(task.training, task.preprocess)
     task = replace(
@@ -87,7 +93,7 @@ def _train_network(task: FoldTask) -> Fit:
     )
 
     def measure(table: TrainTable, rest: Cases, held_out: Cases) -> float:
-        return fmean(one.best.validation_loss for one in _train_cycles(task, table, rest, held_out))
+        return fmean(one.best.validation_loss for one in _train_cycles(task, table, rest, held_out, count=count))
 
     table, trials = choose_settings(task.table, (*task.training, *task.validation), task.seed, measure)
     if trials:
@@ -97,44 +103,71 @@ def _train_network(task: FoldTask) -> Fit:
     cases = (*task.validation, *task.test, *task.fixed_test)
     made, scores = [], []
     for number in range(table.members):
-        for trained in _train_member(task, table, number):
+        for trained in _train_member(task, table, number, count):
             made.append(trained)
             scores.append(
                 score_cases(trained.network, cases, task.resolution.device, table.batch_size, flips=table.test_flips)
             )
             trained.network.cpu()
     save_map(task.folder, fitted)
-    trained, channels = made[0], made[0].network.channels
-    best = trained.best
     facts = {
-        "channels": channels,
-        "parameters": parameter_count(trained.network),
+        "channels": made[0].network.channels,
+        "parameters": parameter_count(made[0].network),
         "settings": {key: getattr(table, key) for key in trials[0].settings} if trials else {},
-        "best_epoch": best.epoch,
-        "epochs": len(trained.history),
-        "validation_loss": best.validation_loss,
+        **_describe_trainings(made, is_frozen=table.is_frozen(task.model)),
         "members": table.members,
         "snapshots": table.snapshots,
         "processes": current_ranks().size,
-        "stopped": "; ".join(member.stopped for member in made if member.stopped),
     }
-    note = f"validation loss {best.validation_loss:.3f} in epoch {best.epoch} of {len(trained.history)}"
     means = np.mean(scores, axis=0).tolist()
     return (
         dict(zip((case.case_id for case in cases), means, strict=True)),
         facts,
-        f"{note}; {facts['stopped']}" if facts["stopped"] else note,
+        _say_trainings(made, is_frozen=table.is_frozen(task.model)),
     )
 
 
-def _train_member(task: FoldTask, table: TrainTable, number: int) -> Iterator[TrainedNetwork]:
+def _describe_trainings(made: Sequence[TrainedNetwork], *, is_frozen: bool) -> dict[str, Any]:
+    """What is true of all networks of a fold; lists are in the order of ``list_networks``."""
+    return {
+        "networks": len(made),
+        "epochs": 0 if is_frozen else sum(len(one.history) for one in made),
+        "best_epochs": [] if is_frozen else [one.best.epoch for one in made],
+        "validation_loss": fmean(one.best.validation_loss for one in made),
+        "stopped": "; ".join(one.stopped for one in made if one.stopped),
+    }
+
+
+def _say_trainings(made: Sequence[TrainedNetwork], *, is_frozen: bool) -> str:
+    loss = f"validation loss {_write_range([one.best.validation_loss for one in made], '.3f')}"
+    epochs = sum(len(one.history) for one in made)
+    kept = [one.best.epoch for one in made]
+    if is_frozen:
+        probes = "a probe" if len(made) == 1 else write_count(len(made), "probe")
+        words = f"{probes} of frozen features, {loss}"
+    elif len(made) == 1:
+        words = f"{loss} in epoch {kept[0]} of {epochs}"
+    else:
+        place = f"epoch{'s' if len(set(kept)) > 1 else ''} {_write_range(kept, 'd')}"
+        words = f"{len(made)} networks, {write_count(epochs, 'epoch')} in all, {loss} in {place}"
+    return "; ".join([words, *(one.stopped for one in made if one.stopped)])
+
+
+def _write_range(values: Sequence[float], form: str) -> str:
+    lowest, highest = format(min(values), form), format(max(values), form)
+    return lowest if lowest == highest else f"{lowest} to {highest}"
+
+
+def _train_member(task: FoldTask, table: TrainTable, number: int, count: EpochCount) -> Iterator[TrainedNetwork]:
     """The fold's network, or one more of its kind from another seed, in a folder of its own; so is each snapshot."""
     folder = task.folder / f"{MEMBER}-{number + 1}" if number else task.folder
     seed = derive_seed(task.seed, MEMBER, number) if number else task.seed
     for old in folder.glob(f"{SNAPSHOT}-*"):
         shutil.rmtree(old)
     task = replace(task, seed=seed)
-    for cycle, trained in enumerate(_train_cycles(task, table, task.training, task.validation, folder)):
+    for cycle, trained in enumerate(
+        _train_cycles(task, table, task.training, task.validation, count=count, folder=folder)
+    ):
         path = _name_snapshot(folder, cycle) / NETWORK
         save_network(path, trained.network, name=task.model, channels=trained.network.channels)
         yield trained
@@ -145,7 +178,13 @@ def _name_snapshot(folder: Path, cycle: int) -> Path:
 
 
 def _train_cycles(
-    task: FoldTask, table: TrainTable, training: Cases, validation: Cases, folder: Path | None = None
+    task: FoldTask,
+    table: TrainTable,
+    training: Cases,
+    validation: Cases,
+    *,
+    count: EpochCount,
+    folder: Path | None = None,
 ) -> Iterator[TrainedNetwork]:
     """A network after each cycle of the schedule, which goes on from the one before at the full rate.
 
@@ -156,15 +195,18 @@ def _train_cycles(
         Huang et al. (2017), arXiv:1704.00109 (snapshot ensembles).
     """
     network = None
+    planned = table.epochs if folder is None else find_most_epochs(task.table)
+    planned = 0 if table.is_frozen(task.model) else planned // table.snapshots
     for cycle in range(table.snapshots):
         rise = {"warmup_epochs": 0} if cycle else {}
         once = table.model_copy(update={"epochs": table.epochs // table.snapshots} | rise)
         seeded = replace(task, seed=derive_seed(task.seed, SNAPSHOT, cycle)) if cycle else task
-        if folder is None:
-            trained = _train(seeded, once, training, validation, network=network)
-        else:
-            with _follow_epochs(seeded, once, _name_snapshot(folder, cycle)) as follow:
-                trained = _train(seeded, once, training, validation, follow, network=network)
+        with ExitStack() as followers:
+            follow = [followers.enter_context(count.follow(planned))]
+            if folder is not None:
+                journal = _follow_epochs(seeded, once, _name_snapshot(folder, cycle))
+                follow.append(followers.enter_context(journal))
+            trained = _train(seeded, once, training, validation, follow, network=network)
         network = copy.deepcopy(trained.network).cpu()
         yield trained
 
@@ -201,11 +243,16 @@ def train_open_folds(tasks: Sequence[FoldTask], cases: Sequence[PreparedCase], *
     to_do = [task for task in tasks if not task.is_finished()]
     for task in {task.features: task for task in to_do if task.features}.values():
         share_features(task, cases)
-    learning = [task for task in to_do if task.start]
-    for task in learning:
-        (task.folder / HISTORY).unlink(missing_ok=True)
-    planned = sum(task.table.epochs for task in learning)
-    epochs = Inner("epochs", planned, lambda: sum(count_epochs(task.folder) for task in learning))
+    planned = {task.folder: plan_epochs(task.table, task.model) for task in to_do if task.start}
+    for folder in planned:
+        (folder / COUNT).unlink(missing_ok=True)  # of an attempt that was killed
+    over: set[Path] = set()
+
+    def count_epochs() -> int:
+        return sum(whole if folder in over else count_done(folder) for folder, whole in planned.items())
+
+    total = sum(planned.values())
+    epochs = Inner("epochs", total, count_epochs) if total else None
     failures: list[str] = []
     with show_progress(what, len(to_do), inner=epochs) as advance:
         at_once = workers if current_ranks().size == 1 else 1
@@ -214,6 +261,7 @@ def train_open_folds(tasks: Sequence[FoldTask], cases: Sequence[PreparedCase], *
                 failures.append(f"{outcome.item.name}: {outcome.failure}")
                 if not are_together():
                     break
+            over.add(outcome.item.folder)
             advance(f"{outcome.item.name}: {outcome.value or outcome.failure}")
     if failures:
         raise DataError(
@@ -255,11 +303,16 @@ def _train(
     table: TrainTable,
     training: Sequence[PreparedCase],
     validation: Sequence[PreparedCase],
-    follow: Callable[[EpochRecord], None] = lambda _: None,
+    followers: Sequence[Callable[[EpochRecord], None]],
     *,
     network: Network | None = None,
 ) -> TrainedNetwork:
     assert task.start is not None
+
+    def follow(record: EpochRecord) -> None:
+        for follower in followers:
+            follower(record)
+
     is_frozen = table.is_frozen(task.model)
     if network is None:
         seed = task.encoder_seed if is_frozen else task.seed
