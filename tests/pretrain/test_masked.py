@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from genovox.core.errors import DataError
 from genovox.core.sections import AugmentTable, PretrainTable
 from genovox.dataset.cases import PreparedCase
+from genovox.learning.journal import EpochRecord
+from genovox.learning.loop import TrainedNetwork
 from genovox.learning.resolution import Resolution
 from genovox.models.build import build_network
 from genovox.pretrain.masked import Filling, draw_hidden, pretrain_network
@@ -122,8 +124,48 @@ def test_a_share_of_blocks_is_hidden_and_never_all(shape: tuple[int, int, int], 
 
 def test_a_loss_that_explodes_is_one_clear_error(cases: list[PreparedCase], tmp_path: Path) -> None:
     np.save(tmp_path / "bad.npy", np.full((1, 24, 24, 24), np.nan, np.float32))
-    with pytest.raises(DataError, match=r"lower pretrain\.learning_rate"):
-        _pretrain([*cases[:19], replace(cases[0], volume=tmp_path / "bad.npy"), *cases[20:]], epochs=1)
+    bad = replace(cases[0], case_id="bad", volume=tmp_path / "bad.npy")
+    with pytest.raises(DataError, match=r"batch of [c0-9, ]*bad.*lower pretrain\.learning_rate"):
+        _pretrain([*cases[:19], bad, *cases[20:]], epochs=1)
+    with pytest.raises(DataError, match=r"validation loss .* batch of c20, c21, c22, bad; "):
+        _pretrain([*cases[:23], bad], epochs=1)
+
+
+def test_a_fault_after_good_epochs_stops_at_once_and_keeps_the_last_of_them(
+    cases: list[PreparedCase], tmp_path: Path
+) -> None:
+    late = replace(cases[3], case_id="late", volume=tmp_path / "late.npy")
+    kept: list[dict[str, torch.Tensor]] = []
+
+    def train(epochs_before_fault: int) -> TrainedNetwork:
+        np.save(late.volume, np.load(cases[3].volume))
+        torch.manual_seed(1)
+        network = build_network("light", 1)
+
+        def spoil(record: EpochRecord) -> None:
+            if record.epoch == epochs_before_fault:
+                kept.append({name: value.clone() for name, value in network.state_dict().items()})
+                np.save(late.volume, np.full((1, 24, 24, 24), np.nan, np.float32))
+
+        return pretrain_network(
+            network,
+            training=[*cases[:3], late, *cases[4:20]],
+            validation=cases[20:],
+            table=PretrainTable(epochs=9, batch_size=4, warmup_epochs=1),
+            augment=AugmentTable(preset="none"),
+            resolution=RESOLUTION,
+            seed=1,
+            follow=spoil,
+        )
+
+    made = train(epochs_before_fault=4)
+    assert [record.epoch for record in made.history] == [1, 2, 3, 4]
+    assert made.best.epoch == 4
+    assert made.stopped.startswith("stopped in epoch 5: the loss must stay finite, it did not in the batch of ")
+    assert "late" in made.stopped
+    assert made.stopped.count(",") == 4  # a batch is named, not the cohort
+    for name, value in made.network.state_dict().items():
+        assert torch.equal(value, kept[0][name])
 
 
 def test_deep_networks_with_coarse_maps_learn_too(cases: list[PreparedCase], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Untested patients teach the networks of a study, tested ones only if the study says so."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,9 @@ import pytest
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_json, read_table
 from genovox.core.case import read_cases
+from genovox.learning.journal import EpochRecord
+from genovox.learning.loop import TrainedNetwork
+from genovox.models.blocks import Network
 from tests.conftest import write_study
 
 OPTIONS = [
@@ -103,5 +107,34 @@ def test_learning_from_tested_patients_is_in_the_headline(study: Path) -> None:
 
 def test_a_study_without_untested_patients_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = write_study(tmp_path, patients=24)
+    words = "pretraining needs 10 patients or more, there are 0 without a label"
     assert run_command(["run", str(study), *OPTIONS, *SELF]) == 3
-    assert "pretraining needs 10 patients or more, there are 0 without a label" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "small" / "preprocess").exists()  # said at once, not hours later
+    assert run_command(["cohort", str(study), *OPTIONS, *SELF]) == 0
+    assert f"warning: {words}" in capsys.readouterr().err
+    assert run_command(["preprocess", str(study), *OPTIONS, *SELF]) == 0
+    assert run_command(["pretrain", str(study), *OPTIONS, *SELF]) == 3
+    assert words in capsys.readouterr().err
+    assert run_command(["run", str(study), *OPTIONS, *SELF, "--set", 'pretrain.cases="all"']) == 0
+
+
+def test_a_fault_is_on_record_and_the_epochs_before_it_are_kept(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop_early(network: Network, *, follow: Callable[[EpochRecord], None], **_: object) -> TrainedNetwork:
+        follow(EpochRecord(1, 1e-3, 0.9, 0.8, best=True))
+        history = [EpochRecord(1, 1e-3, 0.9, 0.8, best=True)]
+        return TrainedNetwork(network, history, "stopped in epoch 2: the loss must stay finite, it did not in c1, c2")
+
+    for verb in ("cohort", "preprocess"):
+        assert run_command([verb, str(study), *OPTIONS, *SELF]) == 0
+    monkeypatch.setattr("genovox.pretrain.stage.pretrain_network", stop_early)
+    capsys.readouterr()
+    assert run_command(["pretrain", str(study), *OPTIONS, *SELF, "--set", "pretrain.learning_rate=7"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "warning: pretrain light: stopped in epoch 2: the loss must stay finite, it did not in c1, c2; " in told
+    assert "what the epoch before made is kept; lower pretrain.learning_rate (now 7)" in told
+    record = read_json(study.parent / "runs" / "small" / "pretrain" / "pretrain.json")["networks"]["light"]
+    assert record["epochs"] == 1
+    assert record["stopped"].startswith("stopped in epoch 2")

@@ -14,7 +14,7 @@ import typer
 
 from genovox.cli.terminal import say
 from genovox.core.artifacts import STAGES, Stage, hold_run, read_json, read_stage, write_json
-from genovox.core.errors import UsageError
+from genovox.core.errors import DataError, UsageError
 from genovox.core.log import log_to_run, start_log
 from genovox.core.sections import ORACLE
 from genovox.core.study import Study
@@ -152,6 +152,7 @@ def travel(target: Path, stages: tuple[str, ...], settings: Settings, *, quiet: 
                 road.bring(name)
                 if name == "cohort":
                     judge_folds(road.run, refuse=len(stages) > 1)
+                    judge_pretraining(road.study, road.run, refuse=len(stages) > 1)
         if settings.as_json:
             typer.echo(json.dumps(summarise(road.run), indent=2))
         elif not quiet and (road.run / "audit" / "audit.json").exists() and len(stages) > 1:
@@ -188,6 +189,29 @@ def judge_folds(run: Path, *, refuse: bool) -> None:
         read_folds(run)
     elif reason := read_json(run / "cohort" / "flow.json").get("no_folds"):
         log.warning("nothing can be trained on this cohort: %s, then run genovox cohort again", reason)
+
+
+def judge_pretraining(study: Study, run: Path, *, refuse: bool) -> None:
+    """Say at once that there are too few patients to pretrain on, where the study has networks that do.
+
+    Args:
+        study: The study.
+        run: With its cohort.
+        refuse: Whether more than the cohort was asked for.
+
+    Raises:
+        DataError: If ``refuse`` and there are too few.
+    """
+    if not study.train.pretrained:
+        return
+    from genovox.pretrain.stage import judge_patients
+
+    try:
+        judge_patients(study, run)
+    except DataError as error:
+        if refuse:
+            raise
+        log.warning("%s", error)
 
 
 def summarise(run: Path) -> dict[str, Any]:

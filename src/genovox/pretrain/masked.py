@@ -1,5 +1,6 @@
 """Masked volumes: a network learns to fill in what is hidden, and with it what scans look like."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from genovox.dataset.cases import PreparedCase, load_batch
 from genovox.dataset.loader import iterate_in_order, iterate_training
 from genovox.dataset.shelf import Shelf
 from genovox.learning.journal import EpochRecord
-from genovox.learning.loop import TrainedNetwork, open_fabric
+from genovox.learning.loop import NonFiniteError, TrainedNetwork, open_fabric
 from genovox.learning.precision import adapt_to_bf16, choose_layout
 from genovox.learning.resolution import Resolution
 from genovox.learning.schedule import Schedule
@@ -56,10 +57,11 @@ def pretrain_network(
 
     Returns:
         The network with the weights of the last epoch, whose head learnt nothing; a loss of 1 is what guessing each
-        channel's mean would cost.
+        channel's mean would cost. If a loss or a gradient stops being a number after good epochs, the last of those
+        is kept and ``stopped`` says what happened.
 
     Raises:
-        DataError: If the loss stops being a number.
+        DataError: If it does in the first epoch.
 
     References:
         Xie et al. (2022), doi:10.1109/CVPR52688.2022.00943 (masked images with a linear head); Tian et al. (2023),
@@ -81,7 +83,9 @@ def pretrain_network(
     augmented = Augmented(augment.preset, channels, seed)
     schedule = Schedule("cosine", epochs=table.epochs, warmup_epochs=table.warmup_epochs, patience=table.epochs)
     history: list[EpochRecord] = []
-    for epoch in range(table.epochs):
+    good_state, stopped = network.state_dict(), ""
+
+    def train_epoch(epoch: int) -> float:
         for group in optimizer.param_groups:
             group["lr"] = table.learning_rate * schedule.factor(epoch)
         module.train()
@@ -92,20 +96,33 @@ def pretrain_network(
             loss = module(batch.contiguous(memory_format=layout), hidden)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
-            fabric.clip_gradients(module, optimizer, max_norm=table.gradient_norm, error_if_nonfinite=False)
+            norm = fabric.clip_gradients(module, optimizer, max_norm=table.gradient_norm, error_if_nonfinite=False)
+            assert norm is not None
             optimizer.step()
             shelf.keep_what_fits()
-            total += loss.item() * len(batch)
-        validation_loss = _measure(module, validation, table, seed, shelf)
-        if not math.isfinite(total + validation_loss):
-            raise DataError(
-                f"the loss of pretraining must stay finite, it did not in epoch {epoch + 1}; lower "
-                f"pretrain.learning_rate (now {table.learning_rate:g})"
-            )
+            total += _read_finite("the loss", loss, case_ids) * len(batch)
+            _read_finite("the gradient", norm, case_ids)
+        return total / len(training)
+
+    for epoch in range(table.epochs):
+        try:
+            training_loss = train_epoch(epoch)
+            validation_loss = _measure(module, validation, table, seed, shelf)
+        except NonFiniteError as error:
+            stopped = f"stopped in epoch {epoch + 1}: {error}"
+            break
         rate = table.learning_rate * schedule.factor(epoch)
-        history.append(EpochRecord(epoch + 1, rate, total / len(training), validation_loss, epoch + 1 == table.epochs))
+        # The last good epoch is the one that is kept, so each is until the next.
+        history.append(EpochRecord(epoch + 1, rate, training_loss, validation_loss, best=True))
+        good_state = copy.deepcopy(network.state_dict())
         follow(history[-1])
-    return TrainedNetwork(network.eval(), history)
+    if not history:
+        raise DataError(
+            f"pretraining {stopped}; lower pretrain.learning_rate (now {table.learning_rate:g}) or look at those "
+            "cases' QC pictures"
+        )
+    network.load_state_dict(good_state)
+    return TrainedNetwork(network.eval(), history, stopped)
 
 
 class Filling(nn.Module):
@@ -186,5 +203,17 @@ def _measure(module: nn.Module, cases: Sequence[PreparedCase], table: PretrainTa
     for number, (volumes, _) in enumerate(iterate_in_order(cases, table.batch_size, shelf=shelf)):
         names = [case.case_id for case in cases[number * table.batch_size :][: len(volumes)]]
         hidden = draw_hidden(volumes, table.hidden, open_generators(seed, 0, names, HIDDEN))
-        total += module(volumes, hidden).item() * len(volumes)
+        total += _read_finite("the validation loss", module(volumes, hidden), names) * len(volumes)
     return total / len(cases)
+
+
+def _read_finite(what: str, value: Tensor, case_ids: Sequence[str]) -> float:
+    """A number that a batch made.
+
+    Raises:
+        NonFiniteError: Naming the cases of the batch.
+    """
+    number = float(value.item())
+    if not math.isfinite(number):
+        raise NonFiniteError(f"{what} must stay finite, it did not in the batch of {', '.join(case_ids)}")
+    return number

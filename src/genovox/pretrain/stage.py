@@ -60,8 +60,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     """
     resolution = Resolution(**stage.config["resolved"])
     record_resolution(stage.folder, resolution, study.train)
-    untested = read_cases(stage.run / "cohort" / UNTESTED)
-    tested = read_cases(stage.run / "cohort" / "cases.csv") if study.pretrain.cases == "all" else []
+    untested, tested = _read_learnt(study, stage.run)
     road = preprocess.open_stage(study, stage.run, stage.device)
     cases = [*untested, *tested]
     rows, failures, _ = preprocess.prepare_cases(study, road, cases, stage.folder, workers or available_cores())
@@ -72,11 +71,7 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         )
     prepared = _describe_prepared(stage.folder, cases, rows)
     patients = {case.patient_id for case in prepared}
-    if len(patients) < FEWEST:
-        raise DataError(
-            f"pretraining needs {FEWEST} patients or more, there are {len(patients)} without a label that are no "
-            f"relatives of tested patients; add untested patients to cohort.images, or drop @{SELF} from train.models"
-        )
+    _refuse_few(len(patients))
     training, validation = split_patients(prepared, study.seed)
     described = {network: _pretrain(study, stage, network, training, validation) for network in study.train.pretrained}
     tested_ids = {case.case_id for case in tested}
@@ -91,6 +86,33 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     )
     if tested:
         log.warning("pretrain: the test patients' scans are learnt from too; figures are transductive, and say so")
+
+
+def judge_patients(study: Study, run: Path) -> None:
+    """Say before preprocessing that there are too few patients to learn from.
+
+    Args:
+        study: Some model of which starts from ``@self``.
+        run: With its cohort.
+
+    Raises:
+        DataError: If there are too few even if none is lost on the way.
+    """
+    _refuse_few(len({case.patient_id for cases in _read_learnt(study, run) for case in cases}))
+
+
+def _read_learnt(study: Study, run: Path) -> tuple[list[Case], list[Case]]:
+    """Cases without a label, and with one where the study says so."""
+    tested = read_cases(run / "cohort" / "cases.csv") if study.pretrain.cases == "all" else []
+    return read_cases(run / "cohort" / UNTESTED), tested
+
+
+def _refuse_few(patients: int) -> None:
+    if patients < FEWEST:
+        raise DataError(
+            f"pretraining needs {FEWEST} patients or more, there are {patients} without a label that are no "
+            f"relatives of tested patients; add untested patients to cohort.images, or drop @{SELF} from train.models"
+        )
 
 
 def split_patients(cases: list[PreparedCase], seed: int) -> tuple[tuple[PreparedCase, ...], tuple[PreparedCase, ...]]:
@@ -130,8 +152,22 @@ def _pretrain(
         )
         last = made.history[-1]
         advance(f"{network}: {last.validation_loss:.3f} of the variance of hidden blocks is left unexplained")
+    if made.stopped:
+        log.warning(
+            "pretrain %s: %s; what the epoch before made is kept; lower pretrain.learning_rate (now %g) or look at "
+            "those cases' QC pictures",
+            network,
+            made.stopped,
+            study.pretrain.learning_rate,
+        )
     save_network(pretrained_path(stage.run, network), made.network, name=network, channels=made.network.channels)
-    return {"training_loss": last.training_loss, "validation_loss": last.validation_loss, "seed": seed}
+    return {
+        "epochs": len(made.history),
+        "training_loss": last.training_loss,
+        "validation_loss": last.validation_loss,
+        "stopped": made.stopped,
+        "seed": seed,
+    }
 
 
 def _describe_prepared(folder: Path, cases: list[Case], rows: list[dict[str, Any]]) -> list[PreparedCase]:
