@@ -380,3 +380,25 @@ def test_a_table_without_a_study_is_read_by_the_defaults() -> None:
     assert Study.assume().audit.minimum_auc == 0.6
     with pytest.raises(StudyError, match="resample"):
         Study.assume(("evaluate.resample=300",))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('transfer = "frozen"', r'train.transfer = "frozen" keeps the weights .* name some, such as light@self'),
+        (
+            "search = {learning_rate = [1e-3, 1e-3]}",
+            r"train.search.learning_rate = \[0.001, 0.001\] holds a value twice",
+        ),
+        (
+            f"search = {{epochs = {list(range(1, 12))}, weight_decay = {[share / 10 for share in range(10)]}}}",
+            "train.search holds 110 combinations, each trained on 3 inner folds of every fold; at most 100",
+        ),
+        (
+            'models = ["light@self"]\ntransfer = "frozen"\nsearch = {epochs = [10, 20]}',
+            "train.search tries how networks learn",
+        ),
+    ],
+)
+def test_keys_of_training_that_do_nothing_or_never_end_are_refused(tmp_path: Path, line: str, words: str) -> None:
+    assert re.search(words, _refusal(tmp_path, _with("train", line)))

@@ -67,6 +67,12 @@ def test_a_name_is_a_file_in_the_cache(root: Path, home: Path) -> None:
     assert json.loads(json.dumps(found.as_dict()))["path"] == "resnet_18_23dataset.pth"
 
 
+def test_a_reading_has_the_weights_of_its_network(root: Path, home: Path) -> None:
+    path = put(home / ".cache/genovox/weights/medicalnet/resnet_18_23dataset.pth")
+    found = resolve_weights("resnet18-dilated@medicalnet", root)
+    assert (found.network, found.path) == ("resnet18-dilated", path)
+
+
 def test_the_cache_can_be_elsewhere(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENOVOX_WEIGHTS", "~/w")
     assert weights_folder() == Path.home() / "w"

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from genovox.core.sections import (
     ORACLE,
     PRESETS,
     SCHEMA,
+    SELF,
     TRUTH,
     AuditTable,
     AugmentTable,
@@ -31,6 +33,9 @@ from genovox.core.sections import (
     Table,
     TrainTable,
 )
+
+MOST_SETTINGS = 100
+"""Combinations of a search: the best of more, on the few patients of an inner fold, is best by luck."""
 
 
 class Study(Table):
@@ -176,6 +181,7 @@ class Study(Table):
         study.refuse_small_shape(name)
         study.cohort.refuse_contradictions(name)
         study.train.refuse_odd_snapshots(name)
+        study.refuse_idle_training(name)
         paths: dict[str, Any] = {
             key: relative_path(getattr(study.cohort, key), root)
             for key in ("images", "labels", "clinical", "marks", "panels", "phases")
@@ -198,6 +204,36 @@ class Study(Table):
                     f"{name}: {model} needs {smallest} voxels a side, preprocess.shape is "
                     f"{list(self.preprocess.shape)}; enlarge the shape or leave the network out"
                 )
+
+    def refuse_idle_training(self, name: str) -> None:
+        """Refuse keys of ``[train]`` that would do nothing, and a search that would not end.
+
+        Raises:
+            StudyError: Naming the key, its value and what to do.
+        """
+        train = self.train
+        if train.transfer == "frozen" and not any(train.is_frozen(model) for model in train.networks):
+            raise StudyError(
+                f'{name}: train.transfer = "frozen" keeps the weights that a network starts from, and no network of '
+                f"train.models starts from any; name some, such as light@{SELF}, or leave the key out"
+            )
+        grid = {key: values for key, values in train.search if isinstance(values, tuple) and values}
+        repeated = next((key for key, values in grid.items() if len(set(values)) < len(values)), None)
+        if repeated:
+            raise StudyError(
+                f"{name}: train.search.{repeated} = {list(grid[repeated])} holds a value twice; write each once"
+            )
+        if grid and all(train.is_frozen(model) for model in train.networks):
+            raise StudyError(
+                f'{name}: train.search tries how networks learn, with train.transfer = "frozen" none does; leave one '
+                "of the two out"
+            )
+        settings = math.prod(len(values) for values in grid.values())
+        if settings > MOST_SETTINGS:
+            raise StudyError(
+                f"{name}: train.search holds {settings} combinations, each trained on {train.search.folds} inner folds "
+                f"of every fold; at most {MOST_SETTINGS} are searched: shorten its lists"
+            )
 
 
 def _make_relative(table: TrainTable, root: Path) -> TrainTable:
