@@ -162,12 +162,12 @@ def test_the_users_own_names(root: Path, home: Path, tmp_path: Path) -> None:
         ("[ours", "must be TOML"),
         ("[self]\npage = ''", "is not self, got 'self'"),
         ("['a/b']\npage = ''", "got 'a/b'; rename it"),
-        ("ours = 1", "ours: input should be .*; correct it"),
+        ("ours = 1", "ours: must be a table of keys; correct it"),
         ("[ours]\nlicense = 'MIT'", "unknown key ours.license; did you mean 'licence'"),
         ("[ours.networks.light]\nfile = 'a'\nsha = ''", "unknown key ours.networks.light.sha; did you mean 'sha256'"),
         ("[ours.networks.light]\nfile = 'a'\nsha256 = 'abc'", "sha256 must be 64 digits of 0-9 and a-f, got 'abc'"),
         ("[ours.networks.light]\npage = ''", "ours.networks.light.file: field required"),
-        ("[ours]\nchannels = 0", "ours.channels: input should be greater"),
+        ("[ours]\nchannels = 0", "ours.channels: must be 1 or more; correct it"),
     ],
 )
 def test_a_wrong_registry_is_refused(root: Path, text: str, what: str) -> None:

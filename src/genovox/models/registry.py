@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from genovox.core.errors import DataError, UsageError
+from genovox.core.errors import DataError, UsageError, describe_rule
 from genovox.core.sections import SELF, Table
 
 CACHE_VARIABLE = "GENOVOX_WEIGHTS"
@@ -241,4 +241,4 @@ def _describe_problems(error: ValidationError) -> Iterator[str]:
         elif place[-1] == "sha256":
             yield f"{'.'.join(place)} must be 64 digits of 0-9 and a-f, got {problem['input']!r}; correct it"
         else:
-            yield f"{'.'.join(place)}: {problem['msg'][0].lower()}{problem['msg'][1:]}; correct it"
+            yield f"{'.'.join(place)}: {describe_rule(problem)}; correct it"
