@@ -109,6 +109,20 @@ def test_pretraining(copied_run: Path, patient: str, transductive: bool, status:
     assert "pretrained on 1 case of" in check_fitted(copied_run, folds).finding
 
 
+@pytest.mark.parametrize(
+    ("labelled", "transductive", "is_known", "status"),
+    [(0, False, True, "pass"), (3, False, True, "fail"), (0, True, True, "warn"), (0, False, False, "not-assessed")],
+)
+def test_weights_that_networks_start_from(
+    copied_run: Path, labelled: int, transductive: bool, is_known: bool, status: str
+) -> None:
+    report = {"labelled_patients": labelled, "transductive": transductive, "is_known": is_known}
+    (copied_run / "train" / "light" / "weights.json").write_text(json.dumps(report))
+    check = check_fitted(copied_run, _folds(copied_run))
+    assert check.status == status
+    assert status != "fail" or "learnt from the labels of 3 tested patients" in check.finding
+
+
 def test_a_table_of_another_tool_is_not_assessed() -> None:
     assert check_fitted(None, None).status == "not-assessed"
     assert check_early_stopping(_predictions()).status == "not-assessed"

@@ -62,9 +62,13 @@ def test_each_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFix
     ("arguments", "words"),
     [
         (["run", "nowhere.toml"], "genovox init"),
-        (["frobnicate"], "No such command"),
-        (["run"], "Missing argument"),
-        (["run", ".", "--workers", "0"], "workers"),
+        (["frobnicate"], "error: no such command 'frobnicate'; see: genovox --help\n"),
+        (["run"], "error: missing argument 'STUDY'; see: genovox run --help\n"),
+        (["run", ".", "--workers", "0"], "error: --workers must be 1 or more, got 0; see: genovox run --help\n"),
+        (["run", ".", "--workers", "many"], "error: --workers must be a whole number, got many; see: genovox run"),
+        (["predict", ".", "a.nii", "--side", "mid"], "error: --side: 'mid' is not one of 'left', 'right'; see: "),
+        (["run", ".", "--workers"], "error: option '--workers' requires an argument; see: genovox"),
+        ([], "Usage: genovox"),
     ],
 )
 def test_wrong_usage_exits_2(

@@ -67,6 +67,12 @@ def test_a_name_is_a_file_in_the_cache(root: Path, home: Path) -> None:
     assert json.loads(json.dumps(found.as_dict()))["path"] == "resnet_18_23dataset.pth"
 
 
+def test_a_reading_has_the_weights_of_its_network(root: Path, home: Path) -> None:
+    path = put(home / ".cache/genovox/weights/medicalnet/resnet_18_23dataset.pth")
+    found = resolve_weights("resnet18-dilated@medicalnet", root)
+    assert (found.network, found.path) == ("resnet18-dilated", path)
+
+
 def test_the_cache_can_be_elsewhere(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENOVOX_WEIGHTS", "~/w")
     assert weights_folder() == Path.home() / "w"
@@ -156,12 +162,12 @@ def test_the_users_own_names(root: Path, home: Path, tmp_path: Path) -> None:
         ("[ours", "must be TOML"),
         ("[self]\npage = ''", "is not self, got 'self'"),
         ("['a/b']\npage = ''", "got 'a/b'; rename it"),
-        ("ours = 1", "ours: input should be .*; correct it"),
+        ("ours = 1", "ours: must be a table of keys; correct it"),
         ("[ours]\nlicense = 'MIT'", "unknown key ours.license; did you mean 'licence'"),
         ("[ours.networks.light]\nfile = 'a'\nsha = ''", "unknown key ours.networks.light.sha; did you mean 'sha256'"),
         ("[ours.networks.light]\nfile = 'a'\nsha256 = 'abc'", "sha256 must be 64 digits of 0-9 and a-f, got 'abc'"),
         ("[ours.networks.light]\npage = ''", "ours.networks.light.file: field required"),
-        ("[ours]\nchannels = 0", "ours.channels: input should be greater"),
+        ("[ours]\nchannels = 0", "ours.channels: must be 1 or more; correct it"),
     ],
 )
 def test_a_wrong_registry_is_refused(root: Path, text: str, what: str) -> None:

@@ -101,7 +101,7 @@ def test_learning_from_tested_patients_is_in_the_headline(study: Path) -> None:
     run = study.parent / "runs" / "small"
     assert read_json(run / "pretrain" / "pretrain.json")["transductive"]
     assert read_json(run / "audit" / "audit.json")["headline"].endswith(
-        "transductive: pretrained on the test patients' scans too"
+        "transductive: its weights have learnt from the test patients' scans"
     )
 
 

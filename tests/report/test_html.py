@@ -217,6 +217,24 @@ def test_page_shows_no_blend_as_a_probability_before_calibration(copied: TinyRun
     assert "Reliability, light+light-separable. after calibration (Platt)." in _words(page)
 
 
+def test_page_says_where_networks_started_and_which_stopped(copied: TinyRun) -> None:
+    weights = {
+        "file": {"path": "resnet_18.pth", "source": "kinetics", "licence": "MIT", "sha256": "0f" * 32},
+        "coverage": {"percent": 99.2, "warnings": ["not in the file, learnt from nothing: conv1.weight"]},
+        "labelled_patients": 3,
+        "transductive": False,
+        "is_known": True,
+    }
+    write_json(copied.run / "train" / "light" / "weights.json", weights)
+    fold = copied.run / "train" / "light" / "repeat-0" / "fold-1" / "fold.json"
+    write_json(fold, read_json(fold) | {"stopped": "stopped in epoch 3: the loss must stay finite"})
+    words = _words(render_page(copied.read()))
+    assert "light starts from resnet_18.pth (kinetics, licence: MIT), sha256 0f0f0f0f0f0f…: 99.2% of the" in words
+    assert "They have learnt from the labels of 3 tested patients. Not in the file, learnt from nothing" in words
+    assert "1 fold ended before time" in words
+    assert "light/repeat-0/fold-1: stopped in epoch 3" in words
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_what_it_stands_on(page: str, scheme: str) -> None:
     light, dark = page.split("@media screen and", 1)

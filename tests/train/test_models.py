@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from genovox.audit.provenance import check_fitted
 from genovox.cli.main import run_command
 from genovox.core.artifacts import read_json, read_table
 from genovox.dataset.cases import read_prepared_cases
@@ -30,6 +31,7 @@ def study(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -
     (folder / "old").mkdir()
     torch.save({"state_dict": state, "epoch": 3}, folder / "old" / "best.pth")
     torch.save({"conv1.weight": torch.zeros(1)}, folder / "other.pth")
+    torch.save({name: value for name, value in state.items() if "conv1" not in name[:13]}, folder / "holes.pth")
     return folder / "study.toml"
 
 
@@ -125,9 +127,54 @@ def test_what_the_file_leaves_open_is_the_same_in_every_frozen_fold(study: Path)
     assert not torch.equal(first["fc.weight"], second["fc.weight"])
 
 
+def test_weights_that_have_met_the_tested_patients_are_a_leak(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fold = "runs/small/train/light/repeat-0/fold-0"
+    assert _train(study, ["light"]) == 0
+    shutil.copy(study.parent / fold / "network.safetensors", study.parent / "again.safetensors")
+    run, again = study.parent / "runs" / "small", ["light@again.safetensors"]
+    assert _train(study, again) == 0
+    assert "LEAK: its weights have learnt from the labels of" in capsys.readouterr().err
+    met = {case for part in ("train", "val") for case in _list_cases(run, part)}
+    report = read_json(run / "train" / "light@again.safetensors" / "weights.json")
+    assert report["labelled_patients"] == len(met)
+    check = check_fitted(run, read_table(run / "cohort" / "folds.csv"))
+    assert check.status == "fail"
+    assert f"weights that have learnt from the labels of {len(met)} tested patients" in check.finding
+
+
+def _list_cases(run: Path, part: str) -> list[str]:
+    folds = read_table(run / "cohort" / "folds.csv")
+    return folds.query("repeat == '0' and fold == '0' and part == @part")["case_id"].tolist()
+
+
+def test_a_finished_fold_that_lost_a_file_is_trained_anew(study: Path) -> None:
+    assert _train(study, ["light"]) == 0
+    run = study.parent / "runs" / "small"
+    before = (run / "train" / "predictions.csv").read_bytes()
+    for name in ("scores.csv", "network.safetensors"):
+        (run / "train" / "light" / "repeat-0" / "fold-1" / name).unlink()
+        (run / "train" / "stage.json").unlink()
+        assert _train(study, ["light"]) == 0
+        assert (run / "train" / "predictions.csv").read_bytes() == before
+
+
+def test_what_spares_weights_does_nothing_to_a_network_from_nothing(study: Path) -> None:
+    assert _train(study, ["light"]) == 0
+    predictions = study.parent / "runs" / "small" / "train" / "predictions.csv"
+    before = predictions.read_bytes()
+    assert _train(study, ["light"], "--set", "train.thaw_epochs=5", "--set", "train.layer_decay=0.5") == 0
+    assert predictions.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("models", "more", "words"),
     [
+        (["light@holes.pth"], ["--set", 'train.transfer="frozen"'], "needs the encoder as its file has it, 9"),
+        (
+            ["light@old/best.pth"],
+            ["--set", "train.thaw_epochs=9"],
+            "layers of light@old/best.pth learn after 27 epochs",
+        ),
         (["light@other.pth"], [], "must fit 95% of the encoder's parameters"),
         (["light@gone.pth"], [], "gone.pth is not there"),
         (["resnet18@medicalnet"], ["--set", "preprocess.shape=[32, 32, 32]"], ""),

@@ -81,6 +81,18 @@ def test_an_address_that_nobody_knows_is_wrong_usage(study: Study) -> None:
         open_tracking(odd)
 
 
+def test_a_server_that_is_down_is_one_short_sentence(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    place = "http://127.0.0.1:9"
+    down = study.model_copy(update={"train": study.train.model_copy(update={"tracking": place})})
+    with pytest.raises(UsageError) as caught:
+        open_tracking(down)
+    assert str(caught.value) == (
+        "train.tracking must be a folder or the address of an MLflow server that answers, "
+        f'got "{place}" (connection refused); start it, or leave the key out'
+    )
+
+
 def test_without_the_package_the_extra_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     find = "importlib.util.find_spec"
     monkeypatch.setattr(find, lambda name: None if name == "mlflow" else object())

@@ -1,10 +1,10 @@
 """Where what was fitted came from: maps, epochs, thresholds and pretrained weights that may have seen test patients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from genovox.cohort.stage import GROUPED, UNTESTED
 from genovox.core.artifacts import read_json, read_stage, read_table
 from genovox.core.errors import DataError
 from genovox.core.log import write_count
+from genovox.core.names import model_folder
 from genovox.evaluate.discrimination import roc_auc
 from genovox.evaluate.scoring import within_fold_auc
 from genovox.statistics.sample_size import Counts, hanley_mcneil_variance
@@ -57,17 +58,26 @@ def check_fitted(run: Path | None, folds: pd.DataFrame | None) -> Check:
     if met:
         count = write_count(met, "case")
         faults.append(f"pretrained on {count} of tested patients or their relatives, said to be untested")
+    started = _read_weights(run, record["parts"]["config"]["models"])
+    for model, weights in started.items():
+        if patients := weights.get("labelled_patients", 0):
+            count = write_count(patients, "tested patient")
+            faults.append(f"{model} starts from weights that have learnt from the labels of {count}")
     finding = "; ".join(faults)
     if faults:
         advice = "Remove the run's train folder and run again; genovox fits in the fold only."
         return say("fail", finding, figure=float(len(faults)), advice=advice)
-    if transductive:
+    if transductive or any(weights["transductive"] for weights in started.values()):
         return say(
             "warn",
             "networks were pretrained on the test patients' scans, without labels (transductive)",
             figure=0.0,
             advice='Say so beside every figure, or set pretrain.cases = "untested".',
         )
+    unknown = [model for model, weights in started.items() if not weights.get("is_known", True)]
+    if unknown:
+        finding = f"whom the weights of {', '.join(unknown)} have met is not in their files"
+        return say("not-assessed", finding, advice="Ask whoever made them whether a patient of this study was among.")
     finding = "the stages form one chain" + (
         f", and {write_count(maps, 'intensity map')} learnt again came out equal" if maps else ""
     )
@@ -276,6 +286,12 @@ def _meet_pretrained(run: Path, folds: pd.DataFrame) -> tuple[int, bool]:
     for column in GROUPED:
         met |= table[column].isin(set(folds[column]) - {""}).to_numpy()
     return int(met.sum()), bool(read_json(record)["transductive"])
+
+
+def _read_weights(run: Path, models: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What is on record of the weights that each model started from."""
+    paths = {model: run / "train" / model_folder(model) / "weights.json" for model in models}
+    return {model: read_json(path) for model, path in paths.items() if path.exists()}
 
 
 def _is_best_by_validation(history: pd.DataFrame) -> bool:

@@ -205,7 +205,7 @@ def _describe_pretraining(run: Path, model: str) -> str:
     """A network that was pretrained on the scans it is tested on says so beside its figure."""
     path = run / "train" / model_folder(model) / "weights.json"
     is_transductive = path.exists() and bool(read_json(path)["transductive"])
-    return "; transductive: pretrained on the test patients' scans too" if is_transductive else ""
+    return "; transductive: its weights have learnt from the test patients' scans" if is_transductive else ""
 
 
 def _read_optional(path: Path) -> pd.DataFrame | None:

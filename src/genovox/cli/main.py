@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -56,16 +56,16 @@ def run_command(arguments: list[str]) -> int:
         0 done; 2 wrong usage; 3 bad data; 4 refused by a gate; 130 interrupted; 1 a bug of ours.
     """
     try:
-        app(arguments, prog_name="genovox")
-    except SystemExit as leaving:
-        if leaving.code == INTERRUPTED:
+        code = app(arguments, prog_name="genovox", standalone_mode=False)
+        if code == INTERRUPTED:
             _say("interrupted; the same command goes on where it stopped")
+        return code if isinstance(code, int) else 0
+    except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:  # noqa: BLE001 - a user sees one line, never a traceback
         return _report_error(error)
     finally:
         _close_log()
-    return 0
 
 
 def _report_error(error: Exception) -> int:
@@ -85,12 +85,34 @@ def _report_error(error: Exception) -> int:
         place = f": {error.filename}" if error.filename else ""
         _say(f"error: {error.strerror or error}{place}; work in a folder that can be written and read, then run again")
         return 3
+    if hasattr(error, "format_message"):  # typer's; which class it is differs between its releases
+        return _report_usage(error)
     logging.getLogger("genovox").debug("unforeseen error", exc_info=error)
     _say(
         f"error: unforeseen {type(error).__name__}: {error}; this is a bug in genovox, "
         "please report it with the end of run.log"
     )
     return 1
+
+
+def _report_usage(error: Any) -> int:
+    """Say what was wrong on the command line as every other error is said; the bare command shows its help."""
+    from pydantic import ValidationError
+
+    from genovox.core.errors import UsageError, describe_rule
+
+    message = str(error.format_message())
+    if message.startswith("Usage:"):
+        error.show()
+        return UsageError.exit_code
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        problem, option = cause.errors()[0], error.param.opts[-1]
+        rule = describe_rule(problem)
+        message = f"{option} {rule}, got {problem['input']}" if rule.startswith("must ") else f"{option}: {rule}"
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "genovox"
+    _say(f"error: {message[0].lower()}{message[1:].removesuffix('.')}; see: {command} --help")
+    return UsageError.exit_code
 
 
 def _close_log() -> None:

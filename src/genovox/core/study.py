@@ -2,22 +2,28 @@
 
 import difflib
 import json
+import math
 import os
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from genovox.core.artifacts import read_json, write_json
-from genovox.core.errors import StudyError
+from genovox.core.errors import StudyError, describe_rule
 from genovox.core.names import minimum_side, refuse_names, split_model
 from genovox.core.sections import (
     BLEND,
     ORACLE,
     PRESETS,
     SCHEMA,
+    SELF,
     TRUTH,
     AuditTable,
     AugmentTable,
@@ -31,6 +37,11 @@ from genovox.core.sections import (
     Table,
     TrainTable,
 )
+
+MOST_SETTINGS = 100
+"""Combinations of a search: the best of more, on the few patients of an inner fold, is best by luck."""
+_OF_FORM = ("int_from_float", "string_pattern_mismatch", "too_short", "finite_number")
+"""Problems with the form of a value beside a wrong type: a limit says by itself what to write."""
 
 
 class Study(Table):
@@ -78,7 +89,7 @@ class Study(Table):
         except OSError as error:
             raise StudyError(f"{path} cannot be read ({error.strerror}); give a study.toml or a run folder") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise StudyError(f"{path} is not valid TOML: {error}") from None
+            raise StudyError(_explain_no_toml(path, error)) from None
         for assignment in assignments:
             _assign(content, assignment)
         study = cls._build(content, path.name, path.parent)
@@ -176,6 +187,7 @@ class Study(Table):
         study.refuse_small_shape(name)
         study.cohort.refuse_contradictions(name)
         study.train.refuse_odd_snapshots(name)
+        study.refuse_idle_training(name)
         paths: dict[str, Any] = {
             key: relative_path(getattr(study.cohort, key), root)
             for key in ("images", "labels", "clinical", "marks", "panels", "phases")
@@ -198,6 +210,36 @@ class Study(Table):
                     f"{name}: {model} needs {smallest} voxels a side, preprocess.shape is "
                     f"{list(self.preprocess.shape)}; enlarge the shape or leave the network out"
                 )
+
+    def refuse_idle_training(self, name: str) -> None:
+        """Refuse keys of ``[train]`` that would do nothing, and a search that would not end.
+
+        Raises:
+            StudyError: Naming the key, its value and what to do.
+        """
+        train = self.train
+        if train.transfer == "frozen" and not any(train.is_frozen(model) for model in train.networks):
+            raise StudyError(
+                f'{name}: train.transfer = "frozen" keeps the weights that a network starts from, and no network of '
+                f"train.models starts from any; name some, such as light@{SELF}, or leave the key out"
+            )
+        grid = {key: values for key, values in train.search if isinstance(values, tuple) and values}
+        repeated = next((key for key, values in grid.items() if len(set(values)) < len(values)), None)
+        if repeated:
+            raise StudyError(
+                f"{name}: train.search.{repeated} = {list(grid[repeated])} holds a value twice; write each once"
+            )
+        if grid and all(train.is_frozen(model) for model in train.networks):
+            raise StudyError(
+                f'{name}: train.search tries how networks learn, with train.transfer = "frozen" none does; leave one '
+                "of the two out"
+            )
+        settings = math.prod(len(values) for values in grid.values())
+        if settings > MOST_SETTINGS:
+            raise StudyError(
+                f"{name}: train.search holds {settings} combinations, each trained on {train.search.folds} inner folds "
+                f"of every fold; at most {MOST_SETTINGS} are searched: shorten its lists"
+            )
 
 
 def _make_relative(table: TrainTable, root: Path) -> TrainTable:
@@ -259,27 +301,76 @@ def _describe_problem(problem: Any) -> str:
         nearest = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1)
         advice = f'did you mean "{nearest[0]}"?' if nearest else f"valid: {', '.join(_valid_names(place[:-1]))}"
         return f"unknown key {'.'.join(place)}; {advice}"
-    place = [part for part in place if "[" not in part]
-    value = json.dumps(problem["input"], default=str)
+    keys = [part for part in problem["loc"] if "[" not in str(part)]
+    name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+    value = json.dumps(problem["input"], default=str, ensure_ascii=False)
     if problem["type"] == "missing":
-        if isinstance(problem["loc"][-1], int):
-            return f"{'.'.join(place[:-1])} = {value}: value {problem['loc'][-1] + 1} is missing; add it"
-        return f"{'.'.join(place)} is missing; add it"
-    rule = (
-        problem["msg"]
-        .replace("tuple", "list")
-        .replace("Tuple", "list")
-        .replace("dictionary or instance of", "table, as")
+        if isinstance(keys[-1], int):
+            return f"{name.rpartition('[')[0]} = {value}: value {keys[-1] + 1} is missing; add it"
+        return f"{name} is missing; add it"
+    return f"{name} = {value}: {describe_rule(problem)}{_advise(keys, problem)}"
+
+
+def _advise(keys: list[str | int], problem: Any) -> str:
+    """What to write instead: the value in the form that its key takes, or else what the key holds by default."""
+    kind = problem["type"]
+    if kind == "model_type":
+        return f"; write [{'.'.join(map(str, keys))}] and its keys below it"
+    table, key = _find_table([str(part) for part in keys[:-1]]), keys[-1]
+    field = None if table is None else _find_fields(table).get(str(key))
+    if field is None or not (kind.endswith("_type") or kind in _OF_FORM):
+        return ""
+    annotation: Any = Annotated[field.annotation, field]
+    takes: TypeAdapter[Any] = TypeAdapter(annotation)
+    for form in _reshape(problem["input"]):
+        with suppress(ValidationError):
+            return f"; write {json.dumps(takes.validate_python(form, strict=True), default=str, ensure_ascii=False)}"
+    usual = field.get_default(call_default_factory=True)
+    native = ' or "native"' if len(keys) < len(problem["loc"]) else ""
+    return f", such as {json.dumps(usual)}{native}" if usual else ""
+
+
+def _reshape(value: Any) -> Iterator[Any]:
+    """A value in other forms, the likeliest first."""
+    if isinstance(value, str):
+        with suppress(tomllib.TOMLDecodeError):
+            yield tomllib.loads(f"value = {value.strip().lower()}")["value"]
+        yield tuple(part.strip() for part in value.split(",") if part.strip())
+        yield re.sub("[^A-Za-z0-9._-]+", "-", value).strip("-._")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from ((value,), (value, value, value), str(value))
+    elif isinstance(value, date):
+        yield str(value)
+    elif isinstance(value, tuple) and len(value) == 1:
+        yield value[0]
+
+
+def _explain_no_toml(path: Path, error: ValueError) -> str:
+    reason = "it is no text" if isinstance(error, UnicodeDecodeError) else f"{error}"
+    if path.suffix == ".toml":
+        return f"{path} is not valid TOML: {reason}; correct it, or make one with: genovox init"
+    return (
+        f"{path} is not valid TOML: {reason}; give a study.toml or a run folder, or make a study with: "
+        "genovox init IMAGES --labels labels.csv"
     )
-    advice = ' (or use "native")' if len(place) < len(problem["loc"]) else ""
-    return f"{'.'.join(place)} = {value}: {rule[0].lower()}{rule[1:]}{advice}"
+
+
+def _find_table(names: list[str]) -> type[BaseModel] | None:
+    """The table of that name; None for what is no table."""
+    model: type[BaseModel] = Study
+    for name in names:
+        inner = model.model_fields[name].annotation if name in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return None
+        model = inner
+    return model
+
+
+def _find_fields(table: type[BaseModel]) -> dict[str, FieldInfo]:
+    """What a table may hold, by the name in the file."""
+    return {field.alias or name: field for name, field in table.model_fields.items() if name != "root"}
 
 
 def _valid_names(place: list[str]) -> list[str]:
-    model: type[BaseModel] = Study
-    for name in place:
-        inner = model.model_fields[name].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return [field.alias or name for name, field in model.model_fields.items() if name != "root"]
+    table = _find_table(place)
+    return [] if table is None else list(_find_fields(table))

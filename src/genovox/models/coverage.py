@@ -7,6 +7,7 @@ from typing import Any
 
 MINIMUM_PERCENT = 95
 _WIDTH = 80
+_STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Coverage:
         return 0 < self.parameters * MINIMUM_PERCENT <= self.parameters_matched * 100
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all that was asked for is as the file has it: a frozen encoder does not make up for what is not."""
+        return not (self.missing or self.misfits or self.warnings)
+
+    @property
     def scope(self) -> str:
         """What was asked for, in words."""
         return f"the part {', '.join(self.part)}" if self.part else "the encoder's parameters"
@@ -76,6 +82,9 @@ class Coverage:
                 f"the file's shortcuts are of type B, this network's of type A: {len(extra)} projections of the file "
                 "are not used, so deeper maps differ from those the weights were trained on"
             )
+        fresh = [name for name in self.missing if ".downsample." not in name and not name.endswith(_STATISTICS)]
+        if fresh:
+            lines.append(f"not in the file, learnt from nothing: {count_more(fresh)}")
         biases = [name for name in asked if name.endswith("downsample.0.bias")]
         if biases and kept:
             lines.append(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genovox.core.errors import DataError, UsageError
-from genovox.models.blocks import Network
+from genovox.models.blocks import Network, Shortcut
 from genovox.models.build import NETWORKS
 from genovox.models.coverage import MINIMUM_PERCENT, Coverage, count_more, is_within
 
@@ -18,6 +18,7 @@ PREFIXES = ("module.", "_orig_mod.", "encoder.", "backbone.", "model.", "net.")
 HEAD = "fc"
 _STATISTICS = ("running_mean", "running_var")
 _COUNTER = "num_batches_tracked"
+_PROJECTION = ".downsample.0.weight"
 
 
 def fit_weights(
@@ -79,6 +80,18 @@ def fit_weights(
         for name, value in taken.items():
             wanted[name].copy_(value)
     return coverage
+
+
+def find_shortcut(state: Mapping[str, Tensor], part: Sequence[str] = ()) -> Shortcut | None:
+    """Type of a ResNet's shortcuts in a file: ``B`` where it holds projections, else ``A``.
+
+    Args:
+        state: Tensors by name, with or without prefixes.
+        part: Modules that are taken from the file; where none of them has a shortcut the file says nothing: None.
+    """
+    if part and not any(module.startswith("layer") for module in part):
+        return None
+    return "B" if any(name.endswith(_PROJECTION) for name in state) else "A"
 
 
 def adapt_channels(weight: Tensor, channels: int) -> Tensor:

@@ -17,12 +17,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from genovox.core.errors import DataError, UsageError
+from genovox.core.errors import DataError, UsageError, describe_rule
 from genovox.core.sections import SELF, Table
 
 CACHE_VARIABLE = "GENOVOX_WEIGHTS"
 
 REGISTRY = "weights.toml"
+FILE = "file"
+"""The source of weights that are named by a path."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -104,7 +106,7 @@ def resolve_weights(spec: str, root: Path, *, pretrained: Mapping[str, Path] | N
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is not there"
             raise DataError(f"{spec}: {path} {what}; name a file, relative to the study's folder")
-        return ResolvedWeights(network, "file", path, hash_sha256(path), checked=False)
+        return ResolvedWeights(network, FILE, path, hash_sha256(path), checked=False)
     sources = read_registry(root)
     source, entry = _find_entry(sources, network, name, spec)
     page = entry.page or source.page
@@ -205,6 +207,7 @@ def _find_entry(sources: Mapping[str, Source], network: str, name: str, spec: st
             f"A file is named by its path (./{name}), a name by {REGISTRY}"
         )
     networks = sources[name].networks
+    network = network.removesuffix("-dilated")  # a reading of the same weights
     if network not in networks:
         raise UsageError(
             f"{spec}: {name} has weights of {', '.join(networks) or 'no network'}, not of {network!r}; use one of "
@@ -238,4 +241,4 @@ def _describe_problems(error: ValidationError) -> Iterator[str]:
         elif place[-1] == "sha256":
             yield f"{'.'.join(place)} must be 64 digits of 0-9 and a-f, got {problem['input']!r}; correct it"
         else:
-            yield f"{'.'.join(place)}: {problem['msg'][0].lower()}{problem['msg'][1:]}; correct it"
+            yield f"{'.'.join(place)}: {describe_rule(problem)}; correct it"

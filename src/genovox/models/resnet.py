@@ -63,6 +63,7 @@ class ResNet(Network):
         channels: Input channels, 1 or more; MedicalNet's own weights have 1.
         depth: A key of ``LAYOUTS``.
         reading: A key of ``SAMPLINGS``.
+        shortcut: None: MedicalNet's for the depth. The Kinetics ResNets have B at every depth.
 
     References:
         Chen et al. (2019), doi:10.48550/arXiv.1904.00625 and https://github.com/Tencent/MedicalNet. He et al. (2016),
@@ -71,9 +72,12 @@ class ResNet(Network):
 
     minimum_side = 32
 
-    def __init__(self, channels: int, *, depth: int, reading: Reading = "classification") -> None:
+    def __init__(
+        self, channels: int, *, depth: int, reading: Reading = "classification", shortcut: Shortcut | None = None
+    ) -> None:
         super().__init__(channels)
         layout, sampling = LAYOUTS[depth], SAMPLINGS[reading]
+        layout = layout._replace(shortcut=shortcut or layout.shortcut)
         self.stride = sampling.cell_voxels
         self.conv1 = nn.Conv3d(channels, WIDTHS[0], 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm3d(WIDTHS[0])

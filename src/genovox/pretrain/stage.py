@@ -16,7 +16,7 @@ from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.core.tasks import Inner, available_cores, show_progress
 from genovox.dataset.cases import PreparedCase
-from genovox.learning.checkpoint import pretrained_path, save_network
+from genovox.learning.checkpoint import NOBODY, pretrained_path, save_network
 from genovox.learning.journal import Journal, count_epochs
 from genovox.learning.resolution import Resolution, record_resolution, resolve
 from genovox.models.build import build_network
@@ -160,7 +160,13 @@ def _pretrain(
             made.stopped,
             study.pretrain.learning_rate,
         )
-    save_network(pretrained_path(stage.run, network), made.network, name=network, channels=made.network.channels)
+    save_network(
+        pretrained_path(stage.run, network),
+        made.network,
+        name=network,
+        channels=made.network.channels,
+        lineage=NOBODY.meet((*training, *validation), labels=False),
+    )
     return {
         "epochs": len(made.history),
         "training_loss": last.training_loss,

@@ -90,6 +90,19 @@ class Results:
         """The members of each model that blends others."""
         return find_blends(self.models)
 
+    @property
+    def weights(self) -> dict[str, dict[str, Any]]:
+        """What is on record of the weights each network started from; networks that started from none are left out."""
+        paths = {model: self.run / "train" / model_folder(model) / "weights.json" for model in self.networks}
+        return {model: read_json(path) for model, path in paths.items() if path.exists()}
+
+    @property
+    def stopped(self) -> dict[str, str]:
+        """By fold: the fault that ended a network's training before its time."""
+        folders = [self.run / "train" / name for name in read_json(self.run / "train" / "networks.json")]
+        faults = {str(folder.relative_to(self.run / "train")): read_json(folder / "fold.json") for folder in folders}
+        return {name: str(fold["stopped"]) for name, fold in faults.items() if fold.get("stopped")}
+
     def blocks(self, name: str) -> dict[str, Block]:
         """Each model's figures on one of ``BLOCKS``; empty where the study has no such part."""
         found = {model: getattr(figures, name) for model, figures in self.metrics.models.items()}

@@ -20,20 +20,23 @@ from genovox.core.artifacts import (
     write_json,
     write_table,
 )
+from genovox.core.errors import DataError, UsageError
+from genovox.core.log import write_count
 from genovox.core.names import model_folder, split_model
-from genovox.core.sections import ORACLE, SELF, TRUTH
+from genovox.core.sections import ORACLE, SELF, TRUTH, TrainTable
 from genovox.core.study import Study
-from genovox.dataset.cases import read_prepared_cases, refuse_damaged
+from genovox.dataset.cases import PreparedCase, read_prepared_cases, refuse_damaged
 from genovox.dataset.features import open_features
 from genovox.learning.checkpoint import pretrained_path
 from genovox.learning.resolution import RECORDED, Resolution, record_resolution, resolve
 from genovox.learning.start import Start, build_start
-from genovox.models.registry import hash_sha256
+from genovox.learning.transfer import list_layers
+from genovox.models.registry import FILE, REGISTRY, hash_sha256
 from genovox.train.fold import train_open_folds
 from genovox.train.followers import current_ranks
 from genovox.train.memory import available_mb
 from genovox.train.needs import ModelNeed, count_workers, list_needs, suggest_settings
-from genovox.train.plan import FORMAT, FoldTask, open_starts, plan_tasks
+from genovox.train.plan import FORMAT, RECORD, SCORES, FoldTask, open_starts, plan_tasks
 from genovox.train.tracking import open_tracking
 
 log = logging.getLogger(__name__)
@@ -107,8 +110,12 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
         log.info("train: %d processes train each network together, one fold after the other", current_ranks().size)
     if open_tasks:
         refuse_damaged(cases)
-        try_weights(study, stage.folder, {task.model: task.start for task in tasks if task.start})
+        try_weights(study, stage.folder, {task.model: task.start for task in tasks if task.start}, cases)
+        warn_of_batch(tasks)
     train_open_folds(tasks, cases, workers=at_once, what="training")
+    for task in [task for task in open_tasks if task.start]:
+        if fault := read_json(task.folder / RECORD)["stopped"]:
+            log.warning("%s: %s; the last good epoch is scored", task.name, fault)
     predictions = gather_predictions(tasks)
     untrained = [blend_scores(predictions, study.train.blends)] if study.train.blends else []
     if ORACLE in study.train.models:
@@ -121,25 +128,80 @@ def build_stage(study: Study, stage: Stage, workers: int | None) -> None:
     write_json(stage.folder / NETWORKS, networks)
 
 
-def try_weights(study: Study, folder: Path, starts: Mapping[str, Start]) -> None:
-    """Before any fold: do the files fit? Their reports go to the log and to ``<model>/weights.json``.
+def try_weights(study: Study, folder: Path, starts: Mapping[str, Start], cases: Sequence[PreparedCase]) -> None:
+    """Before any fold: do the files fit, and whom have they met? Reports go to the log and ``<model>/weights.json``.
+
+    Args:
+        study: The study.
+        folder: ``RUN/train``.
+        starts: What each network starts from.
+        cases: Of the study, each of them tested in some fold.
 
     Raises:
-        DataError: If one does not, with what is missing.
+        DataError: If a file does not fit, with what is missing, or not wholly where it stays frozen.
+        UsageError: If training ends before every layer has begun to learn.
     """
-    record = folder.parent / "pretrain" / "pretrain.json"
     for model, start in starts.items():
-        if start.weights:
-            _, coverage = build_start(start, len(study.preprocess.channels), study.seed)
-            log.info("%s\n%s", model, coverage)
-            for warning in coverage.warnings if coverage else ():
-                log.warning("%s: %s", model, warning)
-            report = {
-                "file": start.weights.as_dict(),
-                "coverage": coverage.as_dict() if coverage else {},
-                "transductive": split_model(model)[1] == SELF and read_json(record)["transductive"],
-            }
-            write_json(folder / model_folder(model) / WEIGHTS, report)
+        if start.weights is None:
+            continue
+        network, coverage = build_start(start, len(study.preprocess.channels), study.seed)
+        assert coverage is not None
+        refuse_idle_layers(study.train, model, len(list_layers(network)))
+        log.info("%s\n%s", model, coverage)
+        if study.train.is_frozen(model) and not coverage.is_whole:
+            raise DataError(
+                f'{model}: train.transfer = "frozen" needs the encoder as its file has it, {coverage.describe_gap()}'
+                f'{"".join(f"; {line}" for line in coverage.warnings)}; use "fine-tune", or another file'
+            )
+        for warning in coverage.warnings:
+            log.warning("%s: %s", model, warning)
+        weights = start.weights
+        if weights.source not in (FILE, SELF) and not weights.checked:
+            log.warning(
+                "%s: no sha256 is stated for %s, so it is taken as it is; to pin it, put sha256 = \"%s\" under "
+                "[%s.networks.%s] in %s",
+                model, weights.path.name, weights.sha256, weights.source, weights.network, REGISTRY,
+            )  # fmt: skip
+        labelled, met = (start.lineage.count_met(cases, labels=labels) for labels in (True, False))
+        if labelled:
+            log.warning(
+                "%s: LEAK: its weights have learnt from the labels of %s of this study, who are tested here; start "
+                "from weights that have not met them",
+                model, write_count(labelled, "patient"),
+            )  # fmt: skip
+        report = {
+            "file": weights.as_dict(),
+            "coverage": coverage.as_dict(),
+            "labelled_patients": labelled,
+            "transductive": met > labelled,
+            "is_known": start.lineage.is_whole,
+        }
+        write_json(folder / model_folder(model) / WEIGHTS, report)
+
+
+def refuse_idle_layers(table: TrainTable, model: str, layers: int) -> None:
+    """Refuse a thaw that leaves layers frozen until the end.
+
+    Raises:
+        UsageError: Naming the key, and the largest value that reaches every layer.
+    """
+    epochs = table.epochs // table.snapshots
+    if table.thaw_epochs * (layers - 1) >= epochs and not table.is_frozen(model):
+        raise UsageError(
+            f"train.thaw_epochs = {table.thaw_epochs} would let the first of {layers} layers of {model} learn after "
+            f"{table.thaw_epochs * (layers - 1)} epochs, there are {epochs}; use {(epochs - 1) // (layers - 1)} or less"
+        )
+
+
+def warn_of_batch(tasks: Sequence[FoldTask]) -> None:
+    """Say that an epoch is one step, where a batch takes in all that is learnt from."""
+    for task in [task for task in tasks if task.start][:1]:
+        if task.table.batch_size >= len(task.training):
+            log.warning(
+                "train.batch_size = %d takes in all %d training cases of a fold: an epoch is one step; 8 is usual",
+                task.table.batch_size,
+                len(task.training),
+            )
 
 
 def warn_of_memory(study: Study, needs: Sequence[ModelNeed], resolution: Resolution) -> None:
@@ -177,7 +239,7 @@ def gather_predictions(tasks: list[FoldTask]) -> pd.DataFrame:
     """One row a case, model, repeat, fold and part; a fixed test case has the mean score of its model's networks."""
     tables = []
     for task in tasks:
-        scores = read_table(task.folder / "scores.csv", required=("case_id", "part", "score"))
+        scores = read_table(task.folder / SCORES, required=("case_id", "part", "score"))
         cases = {case.case_id: case for case in (*task.validation, *task.test, *task.fixed_test)}
         table = scores.assign(
             score=scores["score"].astype(float), model=task.model, repeat=task.repeat, fold=task.fold, seed=task.seed

@@ -32,7 +32,7 @@ from genovox.models.blocks import Network
 from genovox.models.build import parameter_count
 from genovox.train.fitted import attach_map, fit_map, save_map
 from genovox.train.followers import are_together, current_ranks, train_together
-from genovox.train.plan import RECORD, FoldTask
+from genovox.train.plan import RECORD, SCORES, FoldTask
 from genovox.train.progress import COUNT, EpochCount, count_done, find_most_epochs, plan_epochs
 from genovox.train.search import Cases, Trial, choose_settings
 from genovox.train.tracking import Tracker
@@ -59,7 +59,7 @@ def train_fold(task: FoldTask) -> str:
         for part, cases in (("val", task.validation), ("test", task.test), (FIXED, task.fixed_test))
         for case in cases
     ]
-    write_table(task.folder / "scores.csv", pd.DataFrame(rows))
+    write_table(task.folder / SCORES, pd.DataFrame(rows))
     wall_s = round(time.monotonic() - started, 3)
     place = {name: getattr(task, name) for name in ("key", "model", "repeat", "fold", "seed")}
     write_json(task.folder / RECORD, place | facts | {"wall_s": wall_s})
@@ -164,12 +164,15 @@ def _train_member(task: FoldTask, table: TrainTable, number: int, count: EpochCo
     seed = derive_seed(task.seed, MEMBER, number) if number else task.seed
     for old in folder.glob(f"{SNAPSHOT}-*"):
         shutil.rmtree(old)
+    assert task.start is not None
+    lineage = task.start.lineage.meet((*task.training, *task.validation), labels=True)
     task = replace(task, seed=seed)
     for cycle, trained in enumerate(
         _train_cycles(task, table, task.training, task.validation, count=count, folder=folder)
     ):
         path = _name_snapshot(folder, cycle) / NETWORK
-        save_network(path, trained.network, name=task.model, channels=trained.network.channels)
+        channels = trained.network.channels
+        save_network(path, trained.network, name=task.model, channels=channels, lineage=lineage)
         yield trained
 
 

@@ -17,7 +17,7 @@ from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.dataset.cases import PreparedCase, read_prepared_cases
 from genovox.dataset.loader import FORMAT as LOADER_FORMAT
-from genovox.learning.checkpoint import pretrained_path
+from genovox.learning.checkpoint import NETWORK, pretrained_path
 from genovox.learning.loop import FORMAT as LOOP_FORMAT
 from genovox.learning.resolution import Resolution
 from genovox.learning.start import Start, open_start
@@ -27,6 +27,9 @@ from genovox.train.tracking import Tracking
 FORMAT = 2
 RECORD = "fold.json"
 """Written last: a fold that has it is finished."""
+SCORES = "scores.csv"
+FROM_NOTHING = {"layer_decay": 1.0, "thaw_epochs": 0}
+"""What spares weights that a network starts from has nothing to spare in one that starts from none."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ class FoldTask:
 
     def is_finished(self) -> bool:
         """Whether its files are there and still hold."""
-        record = self.folder / RECORD
-        return record.exists() and bool(read_json(record)["key"] == self.key)
+        needed = (RECORD, SCORES, *((NETWORK,) if self.start else ()))
+        if not all((self.folder / name).exists() for name in needed):
+            return False
+        return bool(read_json(self.folder / RECORD)["key"] == self.key)
 
 
 def open_starts(study: Study, run: Path) -> dict[str, Start]:
@@ -119,10 +124,11 @@ def plan_tasks(
     tasks = []
     for model in study.train.fitted:
         start, table = starts.get(model), columns.get(model)
+        own = study.train if start and start.weights else study.train.model_copy(update=FROM_NOTHING)
         if start is None:
             how: list[object] = [TABULAR_FORMAT, _digest(table)]
         else:
-            settings = study.train.model_dump(exclude={"models", "parts", "tracking"})
+            settings = own.model_dump(exclude={"models", "parts", "tracking"})
             how = [[LOOP_FORMAT, NETWORK_FORMAT, AUGMENT_FORMAT, LOADER_FORMAT], start.as_dict(), settings]
             how += [study.augment.model_dump(), asdict(resolution)]
         folder = run / "train" / model_folder(model)
@@ -146,7 +152,7 @@ def plan_tasks(
                     seed=seed,
                     folder=folder / f"repeat-{repeat}" / f"fold-{fold}",
                     key=hash_content(content),
-                    table=study.train,
+                    table=own,
                     preprocess=study.preprocess,
                     augment=study.augment,
                     resolution=resolution,

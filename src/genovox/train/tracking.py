@@ -15,6 +15,8 @@ from genovox.learning.journal import EpochRecord
 log = logging.getLogger(__name__)
 
 DATABASE = "mlflow.db"
+_LONGEST_CAUSE = 80
+"""Letters of a cause that is quoted; what is longer is named by its kind."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,9 @@ def open_tracking(study: Study) -> Tracking | None:
         known = client.get_experiment_by_name(study.study.name)
         number = known.experiment_id if known else client.create_experiment(study.study.name, location)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"train.tracking must be a folder or the address of an MLflow server, {study.train.tracking!r} does not "
-            f"answer ({reason}); start it, or leave the key out"
+            "train.tracking must be a folder or the address of an MLflow server that answers, "
+            f'got "{study.train.tracking}" ({_name_cause(error)}); start it, or leave the key out'
         ) from error
     return Tracking(place, str(number))
 
@@ -117,6 +118,19 @@ class Tracker:
         log.warning("train.tracking: %s is no longer tracked (%s)", self._name, type(error).__name__)
         log.debug("tracking failed", exc_info=error)
         self._client = None
+
+
+def _name_cause(error: BaseException) -> str:
+    """What the system said first: each layer above wraps it in another sentence, address and all."""
+    system = ""
+    first: BaseException | None = error
+    while first is not None:
+        system = getattr(first, "strerror", None) or system
+        first = first.__cause__ or first.__context__
+    if system:
+        return system[0].lower() + system[1:]
+    sentence = str(error).strip().partition("\n")[0].partition(". ")[0]
+    return sentence if 0 < len(sentence) <= _LONGEST_CAUSE else type(error).__name__
 
 
 def _open_client(uri: str) -> Any:
