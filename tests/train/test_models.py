@@ -175,6 +175,7 @@ def test_what_spares_weights_does_nothing_to_a_network_from_nothing(study: Path)
             ["--set", "train.thaw_epochs=9"],
             "layers of light@old/best.pth learn after 27 epochs",
         ),
+        (["light@runs/small/train/light/repeat-0/fold-0/network.safetensors"], [], "copy the file out of small/train"),
         (["light@other.pth"], [], "must fit 95% of the encoder's parameters"),
         (["light@gone.pth"], [], "gone.pth is not there"),
         (["resnet18@medicalnet"], ["--set", "preprocess.shape=[32, 32, 32]"], ""),

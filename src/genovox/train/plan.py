@@ -84,14 +84,23 @@ def open_starts(study: Study, run: Path) -> dict[str, Start]:
     """What each network of a study starts from.
 
     Raises:
-        UsageError: If weights are named in a way nobody knows, or ``train.parts`` names no model.
+        UsageError: If weights are named in a way nobody knows or are of this run's own folds, or if ``train.parts``
+            names no model.
         DataError: If a file of weights is not there.
     """
     odd = [model for model in study.train.parts if model not in study.train.networks]
     if odd:
         raise UsageError(f"train.parts names {odd[0]}, which is no network of train.models; add it or drop the part")
     pretrained = {network: pretrained_path(run, network) for network in study.train.pretrained}
-    return {model: open_start(model, study.root, study.train.parts, pretrained) for model in study.train.networks}
+    starts = {model: open_start(model, study.root, study.train.parts, pretrained) for model in study.train.networks}
+    own = (run / "train").resolve()
+    for model, start in starts.items():
+        if start.weights and start.weights.path.resolve().is_relative_to(own):
+            raise UsageError(
+                f"{model} names a network of this run's own folds, which training replaces; copy the file out of "
+                f"{run.name}/train first"
+            )
+    return starts
 
 
 def plan_tasks(
