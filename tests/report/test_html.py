@@ -230,7 +230,9 @@ def test_page_says_where_networks_started_and_which_stopped(copied: TinyRun) -> 
     write_json(fold, read_json(fold) | {"stopped": "stopped in epoch 3: the loss must stay finite"})
     words = _words(render_page(copied.read()))
     assert "light starts from resnet_18.pth (kinetics, licence: MIT), sha256 0f0f0f0f0f0f…: 99.2% of the" in words
-    assert "They have learnt from the labels of 3 tested patients. Not in the file, learnt from nothing" in words
+    assert (
+        "These weights have learnt from the labels of 3 tested patients. Not in the file, learnt from nothing" in words
+    )
     assert "1 fold ended before time" in words
     assert "light/repeat-0/fold-1: stopped in epoch 3" in words
 

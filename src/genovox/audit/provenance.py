@@ -66,6 +66,8 @@ def check_fitted(run: Path | None, folds: pd.DataFrame | None) -> Check:
     finding = "; ".join(faults)
     if faults:
         advice = "Remove the run's train folder and run again; genovox fits in the fold only."
+        if any(weights.get("labelled_patients", 0) for weights in started.values()):
+            advice = "Start from weights that have not met these patients, or from none, and run again."
         return say("fail", finding, figure=float(len(faults)), advice=advice)
     if transductive or any(weights["transductive"] for weights in started.values()):
         return say(
