@@ -58,7 +58,7 @@ def check_fitted(run: Path | None, folds: pd.DataFrame | None) -> Check:
     if met:
         count = write_count(met, "case")
         faults.append(f"pretrained on {count} of tested patients or their relatives, said to be untested")
-    started = _read_weights(run, record["parts"]["config"]["models"])
+    started = read_starts(run, record["parts"]["config"]["models"])
     for model, weights in started.items():
         if patients := weights.get("labelled_patients", 0):
             count = write_count(patients, "tested patient")
@@ -290,8 +290,8 @@ def _meet_pretrained(run: Path, folds: pd.DataFrame) -> tuple[int, bool]:
     return int(met.sum()), bool(read_json(record)["transductive"])
 
 
-def _read_weights(run: Path, models: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What is on record of the weights that each model started from."""
+def read_starts(run: Path, models: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What is on record of the weights that each model started from; one that started from none is left out."""
     paths = {model: run / "train" / model_folder(model) / "weights.json" for model in models}
     return {model: read_json(path) for model, path in paths.items() if path.exists()}
 

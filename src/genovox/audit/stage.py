@@ -12,12 +12,12 @@ from genovox.audit.checks import Check, Status
 from genovox.audit.controls import TOO_SMALL, permute_training
 from genovox.audit.duplicates import read_likeness
 from genovox.audit.leakage import check_leaks
+from genovox.audit.provenance import read_starts
 from genovox.audit.tables import Audit, Evidence, Tables, audit_tables
 from genovox.cohort.gates import DUPLICATE_VOLUMES, read_acceptances
 from genovox.cohort.stage import CLINICAL
 from genovox.core.artifacts import Stage, hash_file, read_json, read_table, require_stage, write_json, write_table
 from genovox.core.log import write_count
-from genovox.core.names import model_folder
 from genovox.core.seeds import derive_seed
 from genovox.core.study import Study
 from genovox.evaluate.predictions import gather_units
@@ -203,8 +203,8 @@ def _judge(name: str, alteration: Alteration, found: Metric | str | None, observ
 
 def _describe_pretraining(run: Path, model: str) -> str:
     """A network that was pretrained on the scans it is tested on says so beside its figure."""
-    path = run / "train" / model_folder(model) / "weights.json"
-    is_transductive = path.exists() and bool(read_json(path)["transductive"])
+    start = read_starts(run, [model]).get(model)
+    is_transductive = start is not None and start["transductive"]
     return "; transductive: its weights have learnt from the test patients' scans" if is_transductive else ""
 
 

@@ -270,6 +270,10 @@ class SearchTable(Table):
     epochs: tuple[PositiveInt, ...] = ()
     folds: int = Field(default=3, ge=2)
 
+    def list_values(self) -> dict[str, tuple[float, ...]]:
+        """What each key is chosen from."""
+        return {key: values for key, values in self if isinstance(values, tuple) and values}
+
 
 class TrainTable(Table):
     """``[train]``: the models, in the order they are declared; the first is the study's primary model."""

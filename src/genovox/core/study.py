@@ -223,7 +223,7 @@ class Study(Table):
                 f'{name}: train.transfer = "frozen" keeps the weights that a network starts from, and no network of '
                 f"train.models starts from any; name some, such as light@{SELF}, or leave the key out"
             )
-        grid = {key: values for key, values in train.search if isinstance(values, tuple) and values}
+        grid = train.search.list_values()
         repeated = next((key for key, values in grid.items() if len(set(values)) < len(values)), None)
         if repeated:
             raise StudyError(

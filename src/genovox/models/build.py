@@ -16,9 +16,9 @@ from genovox.models.resnet import LAYOUTS, ResNet
 FORMAT = 1
 """Raised by one whenever the same seed gives other networks: finished folds are then trained anew."""
 
-_RESNETS: dict[str, Callable[..., Network]] = {f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS}
-_DILATED: dict[str, Callable[..., Network]] = {
-    f"resnet{depth}-dilated": partial(ResNet, depth=depth, reading="dilated") for depth in LAYOUTS
+_RESNETS: dict[str, Callable[..., Network]] = {
+    **{f"resnet{depth}": partial(ResNet, depth=depth) for depth in LAYOUTS},
+    **{f"resnet{depth}-dilated": partial(ResNet, depth=depth, reading="dilated") for depth in LAYOUTS},
 }
 NETWORKS: Mapping[str, Callable[[int], Network]] = MappingProxyType(
     {
@@ -27,7 +27,6 @@ NETWORKS: Mapping[str, Callable[[int], Network]] = MappingProxyType(
         "light-separable": partial(LightNet, separable=True),
         "light-separable-batchnorm": partial(LightNet, separable=True, norm="batch"),
         **_RESNETS,
-        **_DILATED,
         "densenet121": DenseNet121,
     }
 )
@@ -48,8 +47,8 @@ def build_network(name: str, channels: int, *, shortcut: Shortcut | None = None)
     if name not in NETWORKS:
         nearest = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0)[0]
         raise UsageError(f"a network must be one of {', '.join(NETWORKS)}, got {name!r}; did you mean {nearest!r}?")
-    if shortcut and (name in _RESNETS or name in _DILATED):
-        return (_RESNETS | _DILATED)[name](channels, shortcut=shortcut)
+    if shortcut and name in _RESNETS:
+        return _RESNETS[name](channels, shortcut=shortcut)
     return NETWORKS[name](channels)
 
 

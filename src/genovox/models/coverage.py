@@ -7,7 +7,8 @@ from typing import Any
 
 MINIMUM_PERCENT = 95
 _WIDTH = 80
-_STATISTICS = ("running_mean", "running_var")
+STATISTICS = ("running_mean", "running_var")
+PROJECTION = ".downsample.0.weight"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Coverage:
                 f"the file's shortcuts are of type B, this network's of type A: {len(extra)} projections of the file "
                 "are not used, so deeper maps differ from those the weights were trained on"
             )
-        fresh = [name for name in self.missing if ".downsample." not in name and not name.endswith(_STATISTICS)]
+        fresh = [name for name in self.missing if ".downsample." not in name and not name.endswith(STATISTICS)]
         if fresh:
             lines.append(f"not in the file, learnt from nothing: {count_more(fresh)}")
         biases = [name for name in asked if name.endswith("downsample.0.bias")]
@@ -156,7 +157,7 @@ def is_within(name: str, modules: Sequence[str]) -> bool:
 
 def _blocks(names: Sequence[str]) -> list[str]:
     """Blocks with a projection on their shortcut."""
-    return sorted({name.split(".downsample.")[0] for name in names if name.endswith(".downsample.0.weight")})
+    return sorted({name.split(".downsample.")[0] for name in names if name.endswith(PROJECTION)})
 
 
 def _shape(sides: tuple[int, ...]) -> str:

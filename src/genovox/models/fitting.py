@@ -10,15 +10,13 @@ from torch import Tensor, nn
 from genovox.core.errors import DataError, UsageError
 from genovox.models.blocks import Network, Shortcut
 from genovox.models.build import NETWORKS
-from genovox.models.coverage import MINIMUM_PERCENT, Coverage, count_more, is_within
+from genovox.models.coverage import MINIMUM_PERCENT, PROJECTION, STATISTICS, Coverage, count_more, is_within
 
 PREFIXES = ("module.", "_orig_mod.", "encoder.", "backbone.", "model.", "net.")
 """What wrappers put before a name: DataParallel, ``torch.compile``, and the usual names of a network in another."""
 
 HEAD = "fc"
-_STATISTICS = ("running_mean", "running_var")
 _COUNTER = "num_batches_tracked"
-_PROJECTION = ".downsample.0.weight"
 
 
 def fit_weights(
@@ -91,7 +89,7 @@ def find_shortcut(state: Mapping[str, Tensor], part: Sequence[str] = ()) -> Shor
     """
     if part and not any(module.startswith("layer") for module in part):
         return None
-    return "B" if any(name.endswith(_PROJECTION) for name in state) else "A"
+    return "B" if any(name.endswith(PROJECTION) for name in state) else "A"
 
 
 def adapt_channels(weight: Tensor, channels: int) -> Tensor:
@@ -180,7 +178,7 @@ def _is_head(name: str) -> bool:
 
 
 def _is_statistic(name: str) -> bool:
-    return name.endswith(_STATISTICS)
+    return name.endswith(STATISTICS)
 
 
 def _is_weight(name: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from genovox.audit.provenance import read_starts
 from genovox.cohort.splits import FIXED
 from genovox.core.artifacts import STAGES, read_json, read_table, require_stage
 from genovox.core.names import model_folder
@@ -93,8 +94,7 @@ class Results:
     @property
     def weights(self) -> dict[str, dict[str, Any]]:
         """What is on record of the weights each network started from; networks that started from none are left out."""
-        paths = {model: self.run / "train" / model_folder(model) / "weights.json" for model in self.networks}
-        return {model: read_json(path) for model, path in paths.items() if path.exists()}
+        return read_starts(self.run, self.networks)
 
     @property
     def stopped(self) -> dict[str, str]:

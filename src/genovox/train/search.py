@@ -30,7 +30,7 @@ class Trial:
 
 def list_settings(table: TrainTable) -> list[dict[str, float]]:
     """Every combination of ``[train.search]``; none where nothing is searched."""
-    values = {key: choices for key, choices in table.search if isinstance(choices, tuple) and choices}
+    values = table.search.list_values()
     combinations = itertools.product(*values.values()) if values else ()
     return [dict(zip(values, combination, strict=True)) for combination in combinations]
 
