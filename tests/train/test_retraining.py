@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copy
 
 import numpy as np
 import pytest
@@ -28,13 +29,19 @@ def _open(finished_run: FinishedRun) -> tuple[Study, Resolution]:
     return study, resolve(finished_run.run / "train", "cpu", study.train)
 
 
-def test_features_of_tables_and_of_frozen_encoders_are_found(finished_run: FinishedRun) -> None:
+def _copy_network(finished_run: FinishedRun, folder: Path) -> str:
+    """A model that starts from a network of a fold, copied out of the run."""
+    network = finished_run.run / "train" / "light" / "repeat-0" / "fold-0" / "network.safetensors"
+    return f"light@{copy(network, folder / 'elsewhere.safetensors')}"
+
+
+def test_features_of_tables_and_of_frozen_encoders_are_found(finished_run: FinishedRun, tmp_path: Path) -> None:
     study, resolution = _open(finished_run)
     assert open_cached_features(study, finished_run.run, resolution, "light") is None
     metadata = open_cached_features(study, finished_run.run, resolution, "metadata")
     assert metadata is not None
     assert len(metadata) == 24
-    model = "light@runs/small/train/light/repeat-0/fold-0/network.safetensors"
+    model = _copy_network(finished_run, tmp_path)
     own = study.train.model_copy(update={"models": (model,), "transfer": "frozen"})
     frozen = study.model_copy(update={"train": own})
     assert open_cached_features(frozen, finished_run.run, resolution, model) is None
@@ -60,9 +67,9 @@ def test_a_deal_is_scored_against_its_own_labels_and_kept(finished_run: Finished
     assert (other["label"] != table["label"]).all()
 
 
-def test_parts_of_another_model_are_no_obstacle(finished_run: FinishedRun) -> None:
+def test_parts_of_another_model_are_no_obstacle(finished_run: FinishedRun, tmp_path: Path) -> None:
     study, resolution = _open(finished_run)
-    other = "light@runs/small/train/light/repeat-0/fold-0/network.safetensors"
+    other = _copy_network(finished_run, tmp_path)
     changes = {"models": ("light", other), "parts": {other: ("conv1",)}}
     both = study.model_copy(update={"train": study.train.model_copy(update=changes)})
     keys = [task.key for task in plan_model(both, finished_run.run, resolution, "light")]
