@@ -75,6 +75,13 @@ def test_same_volume_of_one_patient_is_no_leak() -> None:
     assert check_duplicates(cases, "").status == "pass"
 
 
+def test_masks_too_small_to_compare_are_no_twins() -> None:
+    cases = pd.DataFrame({"case_id": ["a", "b", "c"], "patient_id": ["p", "q", "r"], "fingerprint": ["", "", "own"]})
+    check = check_duplicates(cases, "")
+    assert (check.status, check.finding.split(" of different")[0]) == ("pass", "no two of 1 cases")
+    assert check_duplicates(cases[:2], "").status == "not-assessed"
+
+
 def test_without_training_rows_nothing_is_assessed_but_a_leak_is_found() -> None:
     scores = _predictions(_folds()).assign(model="m")
     assert check_folds(None, scores).status == "not-assessed"

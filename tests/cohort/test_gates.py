@@ -14,11 +14,13 @@ from genovox.cohort.gates import (
     pass_gates,
     read_acceptances,
     record_acceptance,
+    refuse_shared_image,
     split_labels,
     summarise_flow,
 )
 from genovox.core.case import Case, Exclusion, exclusions_table
 from genovox.core.errors import GateError, UsageError
+from genovox.scans.inspection import Inspection
 
 
 def _cases(*rows: tuple[str, str, str]) -> pd.DataFrame:
@@ -101,3 +103,7 @@ def test_acceptances_are_kept_with_their_reason(tmp_path: Path) -> None:
         record_acceptance(tmp_path, ["all"], "why not")
     with pytest.raises(UsageError, match="--accept needs --reason"):
         record_acceptance(tmp_path, ["exclusions"], " ")
+
+
+def test_two_small_masks_of_a_patient_may_be_equal() -> None:
+    refuse_shared_image([(Case(f"C{number}", "P1", (f"{number}.nii",)), Inspection({}, "")) for number in range(2)])

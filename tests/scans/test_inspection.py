@@ -97,6 +97,14 @@ def test_fingerprint_is_of_the_voxels(tmp_path: Path) -> None:
     assert inspect_images([_write(tmp_path / "b.nii", array.reshape(3, 5, 4))]).fingerprint != expected
 
 
+@pytest.mark.parametrize(("voxels", "is_named"), [(99, False), (100, True), (3900, True), (3901, False)])
+def test_small_shapes_are_nobodys_own(tmp_path: Path, voxels: int, is_named: bool) -> None:
+    mask = np.zeros(4000, np.uint8)
+    mask[:voxels] = 1
+    found = inspect_images([_write(tmp_path / "mask.nii.gz", mask.reshape(10, 20, 20))])
+    assert bool(found.fingerprint) is is_named
+
+
 def test_a_file_that_states_no_orientation_is_told(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(_scan().T, None)
     image.header["qform_code"] = image.header["sform_code"] = 0

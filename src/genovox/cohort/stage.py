@@ -43,7 +43,7 @@ from genovox.scans.likeness import unpack_likeness
 log = logging.getLogger(__name__)
 
 FORMAT = 5
-INSPECTION_FORMAT = 3
+INSPECTION_FORMAT = 4
 CLINICAL = "clinical.csv"
 LIKENESS = "likeness.npy"
 """Fine structure of each case's first phase, a row a case of ``cases.csv``, by which the audit knows copies again."""
