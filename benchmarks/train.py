@@ -6,7 +6,8 @@ Each side reads the same volumes (1x96^3) from disk, batches of two, and follows
 with AdamW; nothing is augmented on either side. genovox takes what it would on this machine (bf16 where the processor
 has it, channels last, the fused optimizer). Epochs alternate; times are medians (of processor time on one thread). A
 step's FLOP are three times a forward pass's, given as a share of the measured peak of a matrix product. Both sides'
-losses are compared over the same steps from the same weights. Prints one JSON object.
+losses are compared over the same steps from the same weights, without dropout, which each would draw for itself. Prints
+one JSON object.
 """
 
 import argparse
@@ -96,6 +97,9 @@ def train_afresh(train: Train, network: Network, cases: list[PreparedCase]) -> f
 def compare(name: str, cases: list[PreparedCase], resolution: Resolution, repeats: int, peak: float) -> dict[str, Any]:
     torch.manual_seed(0)
     fresh = build_network(name, SHAPE[0])
+    for module in fresh.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     sides: dict[str, Train] = {"eager": train_eagerly, "genovox": partial(train_ours, resolution=resolution)}
     work = {side: partial(train_afresh, train, fresh, cases) for side, train in sides.items()}
     losses = {side: run() for side, run in work.items()}
