@@ -66,7 +66,7 @@ def test_pairs_name_the_models(tiny: TinyRun) -> None:
         results, "comparison", results.comparison.model_copy(update={"pairs_cross_validation": [pair, pair]})
     )
     row = evaluation.list_pairs(results, "cross_validation")[0]
-    assert (row.name, row.cells) == ("a − b", ("−0.10", "−0.20 to −0.01", "0.02", "b is higher"))
+    assert (row.name, row.cells) == ("a − b", ("−0.100", "−0.200 to −0.010", "0.02", "b is higher"))
 
 
 def test_subgroups_say_once_that_they_were_not_assessed() -> None:

@@ -14,11 +14,12 @@ from genovox.report.wording import (
 )
 
 
-def test_numbers_have_two_decimals_and_a_true_minus() -> None:
+def test_numbers_have_two_decimals_differences_three_and_a_true_minus() -> None:
     assert [write_number(0.904), write_number(-0.1), write_number(None)] == ["0.90", "−0.10", "–"]
-    assert [write_signed(0.031), write_signed(-0.2), write_signed(None)] == ["+0.03", "−0.20", "–"]
+    assert [write_signed(0.0312), write_signed(-0.2), write_signed(None)] == ["+0.031", "−0.200", "–"]
     assert write_interval(0.1, 0.25) == "0.10 to 0.25"
-    assert write_interval(-0.1, 0.25, signed=True) == "−0.10 to +0.25"
+    assert write_signed(-0.0001) == "+0.000"
+    assert write_interval(-0.1, 0.25, signed=True) == "−0.100 to +0.250"
     assert write_interval(None, 0.25) == ""
 
 

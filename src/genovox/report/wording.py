@@ -20,8 +20,8 @@ def write_number(value: float | None, digits: int = 2) -> str:
 
 
 def write_signed(value: float | None) -> str:
-    """A difference, with its sign."""
-    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
+    """A difference with its sign, to the third decimal: models often differ by less than a hundredth."""
+    return "–" if value is None else f"{value:+z.3f}".replace("-", "−")
 
 
 def write_p(value: float | None) -> str:
