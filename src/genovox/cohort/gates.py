@@ -185,9 +185,10 @@ def refuse_shared_image(included: Sequence[tuple[Case, Inspection]]) -> None:
     """
     seen: dict[str, Case] = {}
     for case, inspection in included:
+        if not inspection.fingerprint:
+            continue
         other = seen.setdefault(inspection.fingerprint, case)
-        named = inspection.fingerprint != "" and other is not case
-        if named and other.patient_id == case.patient_id and not are_halves(other, case):
+        if other is not case and other.patient_id == case.patient_id and not are_halves(other, case):
             raise DataError(
                 f'with unit = "breast" each case needs the image of one breast, {other.case_id} and {case.case_id} are '
                 'the same voxels; cut the image into its breasts, or use unit = "volume" with one row an image'

@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 STACK_SUFFIX = ".json"
 MOST_PHASES = 100
 SMALL_SHAPE = 100
-"""Voxels: of 2,662 lung nodules (LIDC, masks at 1 mm) two of 30 voxels have one shape, none larger."""
+"""Voxels: of 2,662 lung nodules (LIDC, masks at 1 mm) up to four have one shape, none of them above 34 voxels."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,9 @@ def inspect_images(paths: list[Path]) -> Inspection:
         "scan_orientation": volume.orientation if _states_orientation(paths[0]) else UNKNOWN,
     }
     ranks = _rank_voxels(volume)
-    likeness = pack_likeness(describe_likeness(volume.array[0])) if ranks.max() > 1 else ""
-    return Inspection(scan, "" if _is_small_shape(ranks) else _hash_ranks(ranks), likeness)
+    if ranks.max() > 1:
+        return Inspection(scan, _hash_ranks(ranks), pack_likeness(describe_likeness(volume.array[0])))
+    return Inspection(scan, "" if _is_small_shape(ranks) else _hash_ranks(ranks))
 
 
 def inspect_case(task: tuple[str, list[Path]]) -> Inspection:
@@ -162,9 +163,9 @@ def _rank_voxels(volume: Volume) -> npt.NDArray[np.int32]:
 
 
 def _is_small_shape(ranks: npt.NDArray[np.int32]) -> bool:
-    """Whether there are two values only and few voxels of one of them."""
+    """Whether few voxels of a mask hold one of its two values."""
     marked = int(np.count_nonzero(ranks))
-    return bool(ranks.max() == 1) and min(marked, ranks.size - marked) < SMALL_SHAPE
+    return min(marked, ranks.size - marked) < SMALL_SHAPE
 
 
 def _hash_ranks(ranks: npt.NDArray[np.int32]) -> str:
